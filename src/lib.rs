@@ -1,0 +1,28 @@
+//! otsvault copies Alibaba Cloud Table Store (OTS) tables to object storage as zstd Parquet, and proves it.
+//!
+//! ```text
+//! GetRange body ──▶ PlainBuffer walk ──▶ Arrow builders ──▶ Parquet encoder ──▶ parts ──▶ multipart upload
+//!  tablestore        plainbuffer          columnar            parquet_file                 objectstore
+//!      async   │              CPU pool (rayon): runtime                │            async
+//!                                                                              ordered publish ──▶ manifest (catalog)
+//! ```
+//!
+//! `backup` wires these parts; `cli` is the only module that prints. See ARCHITECTURE.md for what may use what.
+
+pub mod backup;
+pub mod catalog;
+pub mod cli;
+pub mod columnar;
+pub mod credentials;
+pub mod error;
+pub mod model;
+pub mod objectstore;
+pub mod parquet_file;
+pub mod plainbuffer;
+pub mod proto;
+pub mod runtime;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+pub mod tablestore;
+
+pub use error::{Error, Kind, Result};

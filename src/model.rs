@@ -1,0 +1,18 @@
+//! Plain data: primary keys and their order, key ranges, borrowed cells and rows, table definitions, row-sums.
+//!
+//! Nothing here waits, reads a clock or touches a file. Every other module speaks in these types.
+
+mod cell;
+mod definition;
+mod key;
+mod range;
+mod row_sum;
+
+pub use cell::{Cell, CellOp, Row, SequenceInfo, Value, ValueType};
+pub use definition::{
+    DefinedColumn, Index, PrimaryKeyColumn, PrimaryKeyType, ReservedThroughput, Stream, TableDefinition,
+    TableOptions,
+};
+pub use key::{KeyPart, PrimaryKey, PrimaryKeyValue};
+pub use range::KeyRange;
+pub use row_sum::{RowHasher, RowSum};
