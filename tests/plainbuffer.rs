@@ -373,10 +373,13 @@ impl OwnedValue {
     }
 }
 
+/// Value, operation, timestamp.
+type OwnedCell = (Option<OwnedValue>, Option<CellOp>, Option<i64>);
+
 #[derive(Debug, Clone)]
 struct OwnedRow {
     key: Vec<(String, KeyPart)>,
-    cells: Vec<(String, (Option<OwnedValue>, Option<CellOp>, Option<i64>))>,
+    cells: Vec<(String, OwnedCell)>,
     delete_marker: bool,
     sequence: Option<SequenceInfo>,
 }
