@@ -19,8 +19,11 @@ fn key_columns() -> Vec<PrimaryKeyColumn> {
 #[derive(Debug, Clone)]
 struct OwnRow {
     key: (String, i64, Vec<u8>),
-    cells: Vec<(String, Option<OwnValue>, Option<i64>, Option<CellOp>)>,
+    cells: Vec<OwnCell>,
 }
+
+/// Name, value, timestamp, operation.
+type OwnCell = (String, Option<OwnValue>, Option<i64>, Option<CellOp>);
 
 #[derive(Debug, Clone)]
 enum OwnValue {
@@ -77,7 +80,7 @@ fn value() -> impl Strategy<Value = OwnValue> {
     ]
 }
 
-fn cells() -> impl Strategy<Value = Vec<(String, Option<OwnValue>, Option<i64>, Option<CellOp>)>> {
+fn cells() -> impl Strategy<Value = Vec<OwnCell>> {
     let name = prop_oneof![
         8 => prop::sample::select(vec!["a", "b", "c", "temp", "Temp", "TEMP", "_ts", "_overflow", "_op", "K", "a$int", "a$ts"])
             .prop_map(str::to_owned),
