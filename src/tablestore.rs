@@ -38,6 +38,7 @@ pub struct TableStore(Arc<Inner>);
 
 struct Inner {
     transport: transport::Transport,
+    endpoint: String,
     instance: String,
     retry_budget: std::time::Duration,
     counters: counters::SharedCounters,
@@ -51,6 +52,7 @@ impl TableStore {
     /// with characters that no header can carry.
     pub fn new(config: TableStoreConfig) -> Result<TableStore> {
         Ok(TableStore(Arc::new(Inner {
+            endpoint: config.endpoint.clone(),
             instance: config.instance.clone(),
             retry_budget: config.retry_budget,
             transport: transport::Transport::new(config)?,
@@ -61,6 +63,11 @@ impl TableStore {
     /// The instance that every request names.
     pub fn instance(&self) -> &str {
         &self.0.instance
+    }
+
+    /// The endpoint that requests go to, as it was configured.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
     }
 
     /// What this client and its clones have done so far.

@@ -4,6 +4,7 @@ use super::TableStore;
 use super::call::Operation;
 use super::definition::key_columns;
 use super::failure::BoxError;
+use super::get_range::read_units;
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
 use crate::plainbuffer::decode_named_key;
 use crate::{Result, proto};
@@ -25,6 +26,8 @@ pub struct SplitPoints {
     /// One per range, so one more than points: an opaque hint, perhaps empty. Ranges of one location share a
     /// machine; spread concurrent scans over locations.
     pub locations: Vec<String>,
+    /// Read capacity units consumed; at least 1 (service rule).
+    pub read_capacity_units: u64,
 }
 
 impl SplitPoints {
@@ -79,7 +82,8 @@ fn read(answer: &proto::ComputeSplitPointsBySizeResponse) -> Result<SplitPoints,
         points.push(point);
     }
     let locations = locations(&answer.locations, points.len() + 1)?;
-    Ok(SplitPoints { primary_key, points, locations })
+    let read_capacity_units = read_units(&answer.consumed);
+    Ok(SplitPoints { primary_key, points, locations, read_capacity_units })
 }
 
 /// Undoes the run-length coding. The repeats come from the network: they are checked before anything is filled.
