@@ -3,3 +3,4 @@
 pub mod counters;
 pub mod faults;
 mod http;
+pub mod oss;
