@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod faults;
 mod http;
+pub mod oss;
 pub mod table_store;
 
 use std::time::Duration;
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use self::counters::Counters;
 use self::faults::Faults;
+use self::oss::{OssServer, OssServerOptions};
 use self::table_store::{Account, GeneratedTable, TableStore};
+use crate::credentials::Credentials;
 use crate::model::{Row, RowSum};
 use crate::{Error, Kind, Result};
 
@@ -38,6 +41,9 @@ pub struct SandboxOptions {
     pub tables: Vec<GeneratedTable>,
     /// How long a new table answers `OTSTableNotReady`. Default zero.
     pub table_ready_after: Duration,
+    /// Port, directory and strictness of OSS. Its region, keys, faults and counters are the sandbox's; `bucket` is
+    /// added to its buckets.
+    pub oss: OssServerOptions,
     /// Faults; rules can be added while the sandbox runs.
     pub faults: Faults,
 }
@@ -54,6 +60,7 @@ impl Default for SandboxOptions {
             ots_port: 0,
             tables: Vec::new(),
             table_ready_after: Duration::ZERO,
+            oss: OssServerOptions::default(),
             faults: Faults::new(),
         }
     }
@@ -64,6 +71,8 @@ impl Default for SandboxOptions {
 pub struct SandboxDescription {
     /// `http://127.0.0.1:PORT` of Table Store.
     pub ots_endpoint: String,
+    /// `http://127.0.0.1:PORT` of OSS.
+    pub oss_endpoint: String,
     /// Table Store instance.
     pub instance: String,
     /// OSS bucket.
@@ -83,6 +92,7 @@ pub struct SandboxDescription {
 pub struct Sandbox {
     description: SandboxDescription,
     table_store: TableStore,
+    oss: OssServer,
     faults: Faults,
     counters: Counters,
 }
@@ -114,8 +124,21 @@ impl Sandbox {
             counters.clone(),
         )
         .await?;
+        let key = Credentials::new(&*options.access_key_id, &*secret, options.security_token.clone());
+        let mut buckets = options.oss.buckets.clone();
+        buckets.push(options.bucket.clone());
+        let oss = OssServer::start(OssServerOptions {
+            region: options.region.clone(),
+            access_keys: vec![key],
+            buckets,
+            faults: options.faults.clone(),
+            counters: counters.clone(),
+            ..options.oss
+        })
+        .await?;
         let description = SandboxDescription {
             ots_endpoint: table_store.endpoint(),
+            oss_endpoint: oss.endpoint(),
             instance: options.instance,
             bucket: options.bucket,
             region: options.region,
@@ -123,7 +146,7 @@ impl Sandbox {
             access_key_secret: secret,
             security_token: options.security_token,
         };
-        Ok(Sandbox { description, table_store, faults: options.faults, counters })
+        Ok(Sandbox { description, table_store, oss, faults: options.faults, counters })
     }
 
     /// How to reach it.
@@ -134,6 +157,11 @@ impl Sandbox {
     /// The rules of what goes wrong; rows of a batch answer to `BatchWriteRow/row` and `BatchGetRow/row`.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// The OSS server: its objects and open uploads.
+    pub fn oss(&self) -> &OssServer {
+        &self.oss
     }
 
     /// What the servers were asked and did.
@@ -164,7 +192,7 @@ impl Sandbox {
 
     /// Lets requests in flight finish, then closes.
     pub async fn stop(self) {
-        self.table_store.stop().await;
+        tokio::join!(self.table_store.stop(), self.oss.stop());
     }
 }
 

@@ -350,7 +350,8 @@ mod tests {
         }
         let mut body = request();
         body.body.push(0);
-        let text = "403 OTSAuthFailed Mismatch between MD5 value of request body and x-ots-contentmd5 in header.";
+        let text =
+            "403 OTSAuthFailed Mismatch between MD5 value of request body and x-ots-contentmd5 in header.";
         assert_eq!(refused(body), text);
         assert_eq!(
             refused(request().with("x-ots-accesskeyid", "other")),
@@ -386,9 +387,12 @@ mod tests {
         for text in ["2024-03-05T06:07:08.3Z", "2024-03-05T06:07:08.11223Z", "2024-03-05T06:07:08.999999Z"] {
             assert_eq!(parse_date(text), Some(exact), "{text}");
         }
-        for text in
-            ["2024-03-05T06:07:08Z", "2024-03-05T06:07:08.Z", "2024-03-05T06:07:08.1234567Z", "2024-03-05 06:07"]
-        {
+        for text in [
+            "2024-03-05T06:07:08Z",
+            "2024-03-05T06:07:08.Z",
+            "2024-03-05T06:07:08.1234567Z",
+            "2024-03-05 06:07",
+        ] {
             assert_eq!(parse_date(text), None, "{text}");
         }
     }

@@ -49,8 +49,7 @@ impl<'a> Change<'a> {
             return Err(ServiceError::parameter("No attribute column specified to update row."));
         }
         let invalid = |error: prost::UnknownEnumValue| ServiceError::parameter(format!("{error}."));
-        let existence =
-            proto::RowExistenceExpectation::try_from(condition.row_existence).map_err(invalid)?;
+        let existence = proto::RowExistenceExpectation::try_from(condition.row_existence).map_err(invalid)?;
         let (returns, return_columns) = match returns {
             None => (proto::ReturnType::RtNone, [].as_slice()),
             Some(content) => (content.return_type(), content.return_column_names.as_slice()),
@@ -192,8 +191,7 @@ impl<'a> Change<'a> {
         if self.existence == Expect::Ignore && self.condition.is_none() {
             return Ok(0);
         }
-        let passes =
-            |row: &Row<'_>| self.condition.as_ref().is_none_or(|condition| condition.matches(row));
+        let passes = |row: &Row<'_>| self.condition.as_ref().is_none_or(|condition| condition.matches(row));
         let (mut exists, mut matches, mut size) = (false, false, 0);
         table.point(key, now, |row| {
             exists = true;
@@ -215,7 +213,9 @@ impl<'a> Change<'a> {
         for Cell { name, value, op, timestamp } in &self.row.cells {
             match (op, value) {
                 (Some(CellOp::DeleteAllVersions), _) => row.delete_column(name),
-                (Some(CellOp::DeleteOneVersion), _) => row.delete_version(name, timestamp.unwrap_or_default()),
+                (Some(CellOp::DeleteOneVersion), _) => {
+                    row.delete_version(name, timestamp.unwrap_or_default())
+                }
                 (Some(CellOp::Increment), Some(Value::Integer(step))) => {
                     let value = match row.newest(name, horizon) {
                         None => Some(*step),

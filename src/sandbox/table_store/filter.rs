@@ -81,7 +81,8 @@ impl Filter {
     pub fn matches(&self, row: &Row<'_>) -> bool {
         match self {
             Filter::Compare { comparator, column, operand, filter_if_missing, latest_version_only } => {
-                let key = row.key.iter().filter(|(name, _)| name == column).map(|(_, value)| key_value(*value));
+                let key =
+                    row.key.iter().filter(|(name, _)| name == column).map(|(_, value)| key_value(*value));
                 let cells = row.cells.iter().filter(|cell| cell.name == column).map(|cell| cell.value);
                 let mut values = key.chain(cells).flatten().peekable();
                 match comparator {
@@ -94,9 +95,15 @@ impl Filter {
                     }
                 }
             }
-            Filter::Combine(proto::LogicalOperator::LoNot, parts) => !parts.iter().any(|part| part.matches(row)),
-            Filter::Combine(proto::LogicalOperator::LoAnd, parts) => parts.iter().all(|part| part.matches(row)),
-            Filter::Combine(proto::LogicalOperator::LoOr, parts) => parts.iter().any(|part| part.matches(row)),
+            Filter::Combine(proto::LogicalOperator::LoNot, parts) => {
+                !parts.iter().any(|part| part.matches(row))
+            }
+            Filter::Combine(proto::LogicalOperator::LoAnd, parts) => {
+                parts.iter().all(|part| part.matches(row))
+            }
+            Filter::Combine(proto::LogicalOperator::LoOr, parts) => {
+                parts.iter().any(|part| part.matches(row))
+            }
             Filter::Paginate { .. } => true,
         }
     }
@@ -204,7 +211,12 @@ mod tests {
     use super::*;
     use crate::model::Cell;
 
-    fn compare(comparator: proto::ComparatorType, column: &str, operand: Value<'_>, latest: bool) -> proto::Filter {
+    fn compare(
+        comparator: proto::ComparatorType,
+        column: &str,
+        operand: Value<'_>,
+        latest: bool,
+    ) -> proto::Filter {
         let mut column_value = Vec::new();
         plainbuffer::write_bare_value(&mut column_value, operand);
         let filter = proto::SingleColumnValueFilter {

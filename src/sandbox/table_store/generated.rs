@@ -182,7 +182,9 @@ mod tests {
     fn specifications_are_read_as_they_are_printed_and_mistakes_are_named() {
         let table: GeneratedTable = "t_1=iot:rows=1_000,seed=7".parse().unwrap();
         assert_eq!(table.to_string(), "t_1=iot:rows=1000,seed=7");
-        for text in ["t", "t=iot", "1t=iot:rows=1", "t=io:rows=1", "t=iot:row=1", "t=iot:rows=x", "t=iot:seed=1"] {
+        for text in
+            ["t", "t=iot", "1t=iot:rows=1", "t=io:rows=1", "t=iot:row=1", "t=iot:rows=x", "t=iot:seed=1"]
+        {
             assert!(text.parse::<GeneratedTable>().is_err(), "{text}");
         }
     }
@@ -207,11 +209,10 @@ mod tests {
             let sum = |table: &GeneratedTable, backward| {
                 let (mut hasher, mut sum, mut keys) = (RowHasher::default(), RowSum::default(), Vec::new());
                 table.scan(0..table.rows, backward, |row| {
-                    let ordered =
-                        row.cells.windows(2).all(|pair| {
-                            let newer_first = pair[0].timestamp > pair[1].timestamp;
-                            pair[0].name < pair[1].name || (pair[0].name == pair[1].name && newer_first)
-                        });
+                    let ordered = row.cells.windows(2).all(|pair| {
+                        let newer_first = pair[0].timestamp > pair[1].timestamp;
+                        pair[0].name < pair[1].name || (pair[0].name == pair[1].name && newer_first)
+                    });
                     assert!(ordered, "{row:?}");
                     sum += hasher.row(row);
                     keys.push(PrimaryKey::from_row(&row.key).unwrap());

@@ -65,7 +65,8 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             let request: proto::PutRowRequest = decode(body)?;
             check_no_transaction(request.transaction_id.as_deref())?;
             let (table, row, returns) = (&request.table_name, &request.row, request.return_content.as_ref());
-            let done = rows::write_row(instance, ChangeKind::Put, table, row, &request.condition, returns, now)?;
+            let done =
+                rows::write_row(instance, ChangeKind::Put, table, row, &request.condition, returns, now)?;
             proto::PutRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "UpdateRow" => {
@@ -95,7 +96,9 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
 /// table one message deeper.
 pub fn table_name(operation: &str, body: &Bytes) -> String {
     let name = match operation {
-        "CreateTable" => decode::<proto::CreateTableRequest>(body).ok().map(|request| request.table_meta.table_name),
+        "CreateTable" => {
+            decode::<proto::CreateTableRequest>(body).ok().map(|request| request.table_meta.table_name)
+        }
         "BatchGetRow" => decode::<proto::BatchGetRowRequest>(body)
             .ok()
             .and_then(|request| request.tables.into_iter().next().map(|table| table.table_name)),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::projection::{Asked, Projection};
 use super::request_row::{KeyPlace, decode_row, owned_key};
+use super::schema;
 use super::service_error::{Answer, ServiceError};
 use super::table::{Content, Table, capacity_units, data_size};
-use super::schema;
 use crate::model::{KeyRange, PrimaryKey, Row};
 use crate::{plainbuffer, proto};
 
@@ -207,7 +207,8 @@ pub fn split_points(
             let row_size = average_row_size(table, generated.rows, now);
             let step = (size as u64 / row_size.max(1)).max(1);
             let step = step.max(generated.rows.div_ceil((limit as u64).saturating_add(1)));
-            let first_rows = (1..).map(|split| step.saturating_mul(split)).take_while(|row| *row < generated.rows);
+            let first_rows =
+                (1..).map(|split| step.saturating_mul(split)).take_while(|row| *row < generated.rows);
             first_rows.map(|row| shortest_between(&generated.key(row - 1), generated.key(row))).collect()
         }
         Content::Stored(_) => stored_points(table, usize::try_from(size).unwrap_or(usize::MAX), now),

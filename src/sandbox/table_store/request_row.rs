@@ -136,7 +136,9 @@ pub fn decode_change<'a>(bytes: &'a [u8], row: &mut Row<'a>, kind: ChangeKind) -
         if row.key.iter().any(|(name, _)| *name == cell.name) {
             // Own wording.
             let name = cell.name;
-            return Err(ServiceError::parameter(format!("Duplicated attribute column name with primary key column: '{name}' while putting row.")));
+            return Err(ServiceError::parameter(format!(
+                "Duplicated attribute column name with primary key column: '{name}' while putting row."
+            )));
         }
         if kind == ChangeKind::Put && cell.op.is_some() {
             return Err(malformed("a put row has a cell operation"));

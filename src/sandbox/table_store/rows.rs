@@ -23,7 +23,11 @@ const MAX_BATCH_WRITE: usize = 200;
 ///
 /// # Errors
 /// As the service.
-pub fn get_row(instance: &Instance, request: &proto::GetRowRequest, now: i64) -> Answer<proto::GetRowResponse> {
+pub fn get_row(
+    instance: &Instance,
+    request: &proto::GetRowRequest,
+    now: i64,
+) -> Answer<proto::GetRowResponse> {
     let projection = Projection::new(
         Asked {
             columns_to_get: &request.columns_to_get,
@@ -100,9 +104,10 @@ pub fn batch_get_row(
         tables.push((asked.table_name.as_str(), projection, keys));
     }
     let answer = |name: &str, key: &Row<'_>, projection: &Projection<'_>| {
-        let row = call.row_fault(name).map_or(Ok(()), Err).and_then(|()| {
-            instance.read(name, call.now, |table| read_row(table, key, projection, call.now))
-        });
+        let row = call
+            .row_fault(name)
+            .map_or(Ok(()), Err)
+            .and_then(|()| instance.read(name, call.now, |table| read_row(table, key, projection, call.now)));
         match row {
             Ok((consumed, row)) => proto::RowInBatchGetRowResponse {
                 is_ok: true,

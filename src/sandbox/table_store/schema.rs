@@ -112,13 +112,17 @@ pub fn requested_definition(request: &proto::CreateTableRequest) -> Answer<Table
         .any(|column| column.auto_increment && column.column_type != PrimaryKeyType::Integer);
     // Own wording of the three.
     if automatic > 1 {
-        return Err(ServiceError::parameter("The count of auto increment primary key columns must be at most 1."));
+        return Err(ServiceError::parameter(
+            "The count of auto increment primary key columns must be at most 1.",
+        ));
     }
     if first_is_automatic {
         return Err(ServiceError::parameter("The first primary key column can not be auto increment."));
     }
     if wrong_type {
-        return Err(ServiceError::parameter("The type of an auto increment primary key column must be INTEGER."));
+        return Err(ServiceError::parameter(
+            "The type of an auto increment primary key column must be INTEGER.",
+        ));
     }
     if meta.defined_column.len() > MAX_DEFINED_COLUMNS {
         return Err(ServiceError::parameter(format!(
@@ -230,7 +234,9 @@ pub fn change_options(options: &mut TableOptions, asked: &proto::TableOptions) -
         options.allow_update = Some(allowed);
     }
     if asked.update_full_row.is_some_and(|full| Some(full) != options.update_full_row) {
-        return Err(ServiceError::parameter("The option update_full_row can only be set while creating table."));
+        return Err(ServiceError::parameter(
+            "The option update_full_row can only be set while creating table.",
+        ));
     }
     Ok(())
 }
@@ -239,7 +245,9 @@ pub fn change_options(options: &mut TableOptions, asked: &proto::TableOptions) -
 pub fn reserved(asked: &proto::ReservedThroughput) -> Answer<ReservedThroughput> {
     let unit = &asked.capacity_unit;
     let (Some(read), Some(write)) = (unit.read, unit.write) else {
-        return Err(ServiceError::parameter("Both read and write capacity unit are required to create table."));
+        return Err(ServiceError::parameter(
+            "Both read and write capacity unit are required to create table.",
+        ));
     };
     for (name, value) in [("read", read), ("write", write)] {
         if !(0..=MAX_RESERVED).contains(&value) {
@@ -270,13 +278,17 @@ pub fn requested_stream(spec: &proto::StreamSpecification) -> Answer<Option<(i32
 /// # Errors
 /// `OTSParameterInvalid` unless the ranges go from INF_MIN to INF_MAX without gap, in the type of the first primary
 /// key column.
-pub fn requested_boundaries(ranges: &[proto::PartitionRange], first: PrimaryKeyType) -> Answer<Vec<PrimaryKey>> {
+pub fn requested_boundaries(
+    ranges: &[proto::PartitionRange],
+    first: PrimaryKeyType,
+) -> Answer<Vec<PrimaryKey>> {
     if ranges.len() > MAX_PARTITIONS {
         let text = format!("The count of partitions cannot be greater than {MAX_PARTITIONS}");
         return Err(ServiceError::parameter(text));
     }
     // Own wording of the next two.
-    let broken = || ServiceError::parameter("The partition ranges must be contiguous from INF_MIN to INF_MAX.");
+    let broken =
+        || ServiceError::parameter("The partition ranges must be contiguous from INF_MIN to INF_MAX.");
     let decode = |bytes| {
         plainbuffer::decode_bare_key_value(bytes)
             .map_err(|error| ServiceError::parameter(format!("Invalid partition range: {error}.")))
@@ -314,8 +326,12 @@ fn check_partition_bound(value: PrimaryKeyValue<'_>, first: PrimaryKeyType) -> A
         PrimaryKeyValue::Integer(i64::MIN | i64::MAX) => {
             return refuse("The value of partition range can not be INT64_MIN or INT64_MAX.");
         }
-        PrimaryKeyValue::String("") => return refuse("The value of partition range can not be empty string."),
-        PrimaryKeyValue::Binary([]) => return refuse("The value of partition range can not be empty binary."),
+        PrimaryKeyValue::String("") => {
+            return refuse("The value of partition range can not be empty string.");
+        }
+        PrimaryKeyValue::Binary([]) => {
+            return refuse("The value of partition range can not be empty binary.");
+        }
         _ => {}
     }
     if key_value_type_name(value).is_some_and(|name| name != key_type_name(first)) {
@@ -394,7 +410,10 @@ pub fn describe_options(options: &TableOptions) -> proto::TableOptions {
 }
 
 /// Reserved throughput with the second at which it was last changed.
-pub fn describe_reserved(reserved: ReservedThroughput, changed_at_s: i64) -> proto::ReservedThroughputDetails {
+pub fn describe_reserved(
+    reserved: ReservedThroughput,
+    changed_at_s: i64,
+) -> proto::ReservedThroughputDetails {
     proto::ReservedThroughputDetails {
         capacity_unit: proto::CapacityUnit { read: Some(reserved.read), write: Some(reserved.write) },
         last_increase_time: changed_at_s,

@@ -123,7 +123,8 @@ impl Handler for Front {
 impl Front {
     /// Checks everything that needs no table, and hands the body out.
     fn check(&self, request: &Request, body: Option<Bytes>) -> Answer<Bytes> {
-        let too_large = || ServiceError::new(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.");
+        let too_large =
+            || ServiceError::new(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.");
         let body = body.ok_or_else(too_large)?;
         let now = Timestamp::now();
         self.account.verify(&request.method, &request.path, &request.headers, &body, now)?;

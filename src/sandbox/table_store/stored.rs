@@ -121,7 +121,8 @@ mod tests {
             row.put("b", timestamp, StoredValue::Integer(timestamp), 3);
         }
         row.put("a", 1, StoredValue::Boolean(true), 3);
-        let names = |list: &[(&str, i64)]| list.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect::<Vec<_>>();
+        let names =
+            |list: &[(&str, i64)]| list.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect::<Vec<_>>();
         assert_eq!(shown(&row, 9, 0), names(&[("a", 1), ("b", 9), ("b", 7), ("b", 5)]));
         assert_eq!(shown(&row, 1, 0), names(&[("a", 1), ("b", 9)]));
         assert_eq!(shown(&row, 9, 6), names(&[("b", 9), ("b", 7)]));

@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{FIRST_TIMESTAMP, GeneratedTable, hash};
-use crate::model::{
-    DefinedColumn, KeyPart, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType, Row, ValueType,
-};
+use crate::model::{DefinedColumn, KeyPart, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType, Row, ValueType};
 use crate::sandbox::table_store::stored::{StoredRow, StoredValue};
 
 pub(super) const MAX_VERSIONS: i32 = 5;
@@ -76,9 +74,9 @@ where
     for index in indexes {
         let (key, cells) = (key(table, index), cells(table, index));
         let mut row = Row::default();
-        row.key.extend(columns.iter().zip(key.parts()).map(|(column, part)| {
-            (column.name.as_str(), part.as_value())
-        }));
+        row.key.extend(
+            columns.iter().zip(key.parts()).map(|(column, part)| (column.name.as_str(), part.as_value())),
+        );
         cells.view(&mut row, MAX_VERSIONS as usize, i64::MIN);
         if visit(&mut row).is_break() {
             return;
