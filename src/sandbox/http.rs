@@ -1,0 +1,426 @@
+//! A small HTTP/1.1 server on loopback: raw paths, streamed bodies, keep-alive, `Expect: 100-continue`.
+//!
+//! Promises to a [`Handler`]: path and query arrive as they were on the wire, never decoded; the request body is read
+//! only when asked for (that is also when `100 Continue` goes out); a reply always carries `Content-Length`, except for
+//! 204 and 304; the connection can be dropped unanswered ([`Answer::Drop`]) or in the middle of a body
+//! ([`Body::cut_after`]). What a handler leaves unread of a body is read and thrown away, up to 64 MiB, so that a
+//! client that is still sending sees the reply and not a reset connection.
+
+use std::any::Any;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::error::Context as _;
+use crate::{Kind, Result};
+
+/// How much of an unread request body is thrown away before the reply, in bytes.
+const DRAIN_BYTES: u64 = 64 << 20;
+
+/// How long [`Server::stop`] waits for requests in flight.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Answers requests; called from many tasks at once.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle<'a>(&'a self, request: &'a mut Request) -> impl Future<Output = Answer> + Send + 'a;
+}
+
+/// One request. The head is complete, the body is still on the wire.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path as sent, still percent-encoded; starts with `/`.
+    pub path: String,
+    /// What followed the first `?`, as sent; empty without one.
+    pub query: String,
+    /// The headers; names are lower case.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: RequestBody,
+}
+
+impl Request {
+    /// The value of a header, if it is there and readable as text. Bytes above 127 are taken as UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+    }
+}
+
+/// The body of a request, read piece by piece.
+pub struct RequestBody {
+    incoming: Incoming,
+    read: u64,
+}
+
+impl RequestBody {
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// When the client closed the connection or broke the framing.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            let polled = std::future::poll_fn(|cx| Pin::new(&mut self.incoming).poll_frame(cx)).await;
+            match polled {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.read += data.len() as u64;
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rest of the body in one piece, or `None` when it is longer than `limit_bytes`.
+    ///
+    /// # Errors
+    /// As [`RequestBody::next`].
+    pub async fn read_all(&mut self, limit_bytes: usize) -> io::Result<Option<Bytes>> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            if whole.len() + piece.len() > limit_bytes {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Some(whole.freeze()))
+    }
+
+    /// Bytes handed out so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    async fn drain(&mut self) {
+        let mut left = DRAIN_BYTES;
+        while !self.incoming.is_end_stream() {
+            match self.next().await {
+                Ok(Some(piece)) if piece.len() as u64 <= left => left -= piece.len() as u64,
+                _ => break,
+            }
+        }
+    }
+}
+
+/// What becomes of a request.
+pub enum Answer {
+    /// Reply with this.
+    Reply(Reply),
+    /// Close the connection without a word.
+    Drop,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer::Reply(reply)
+    }
+}
+
+/// A reply. `Content-Length` is set from the body unless the handler set it (a HEAD does).
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+impl Reply {
+    /// An empty reply.
+    pub fn new(status: StatusCode) -> Reply {
+        Reply { status, headers: HeaderMap::new(), body: Body::empty() }
+    }
+
+    /// With a header. A value that no header can hold (a control character) is left out.
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Reply {
+        let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_ref()));
+        if let (Ok(name), Ok(value)) = parsed {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// With a body.
+    pub fn with_body(mut self, body: impl Into<Body>) -> Reply {
+        self.body = body.into();
+        self
+    }
+}
+
+/// The body of a reply, of known length.
+pub struct Body {
+    content: Content,
+    /// Bytes still promised to the client.
+    promised: u64,
+    /// Bytes that may still be sent before the connection is closed.
+    cut: Option<u64>,
+    /// Polls to let go by before closing, so that the bytes before the cut leave first.
+    flushes: u8,
+    held: Vec<Box<dyn Any + Send>>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Stream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Body {
+        Bytes::new().into()
+    }
+
+    /// Exactly `length` bytes from `stream`; a shorter stream closes the connection, a longer one is a bug.
+    pub fn stream(length: u64, stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+        Body::of(Content::Stream(Box::pin(stream)), length)
+    }
+
+    fn of(content: Content, promised: u64) -> Body {
+        Body { content, promised, cut: None, flushes: 8, held: Vec::new() }
+    }
+
+    /// The length in bytes, as `Content-Length` promises it.
+    pub fn len(&self) -> u64 {
+        self.promised
+    }
+
+    /// Promises the whole length, sends at most `bytes`, then closes the connection.
+    pub fn cut_after(mut self, bytes: u64) -> Body {
+        self.cut = Some(bytes);
+        self
+    }
+
+    /// Sends the same body with `pattern` XORed into the byte at `offset`.
+    pub fn corrupt(mut self, offset: u64, pattern: u8) -> Body {
+        let length = self.promised;
+        let held = std::mem::take(&mut self.held);
+        let cut = self.cut;
+        let mut position = 0u64;
+        let stream = futures::StreamExt::map(self.into_stream(), move |piece: io::Result<Bytes>| {
+            piece.map(|piece| {
+                let start = position;
+                position += piece.len() as u64;
+                let mut bytes = Vec::from(piece);
+                let inside = offset.checked_sub(start).and_then(|at| usize::try_from(at).ok());
+                if let Some(byte) = inside.and_then(|at| bytes.get_mut(at)) {
+                    *byte ^= pattern;
+                }
+                Bytes::from(bytes)
+            })
+        });
+        let mut body = Body::stream(length, stream);
+        body.held = held;
+        body.cut = cut;
+        body
+    }
+
+    /// Keeps `guard` until the body was sent or given up.
+    pub fn hold(&mut self, guard: impl Any + Send) {
+        self.held.push(Box::new(guard));
+    }
+
+    fn into_stream(self) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
+        match self.content {
+            Content::Whole(bytes) => Box::pin(futures::stream::once(std::future::ready(Ok(bytes)))),
+            Content::Stream(stream) => stream,
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Body {
+        let bytes = bytes.into();
+        let length = bytes.len() as u64;
+        Body::of(Content::Whole(bytes), length)
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if this.cut == Some(0) {
+            if this.flushes > 0 {
+                this.flushes -= 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Err(io::Error::other("cut on request"))));
+        }
+        let piece = match &mut this.content {
+            Content::Whole(bytes) if bytes.is_empty() => None,
+            Content::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            Content::Stream(stream) => std::task::ready!(stream.as_mut().poll_next(cx)),
+        };
+        let mut piece = match piece {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Ok(piece)) => piece,
+        };
+        if let Some(left) = &mut this.cut {
+            piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= piece.len() as u64;
+        }
+        this.promised = this.promised.saturating_sub(piece.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.promised == 0 && self.cut.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.promised)
+    }
+}
+
+/// A running server. Dropping it closes everything at once; [`Server::stop`] lets requests in flight finish.
+pub struct Server {
+    address: SocketAddr,
+    stopping: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on `127.0.0.1:port`; port 0 takes a free one. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the port is taken.
+    pub async fn start(port: u16, handler: Arc<impl Handler>) -> Result<Server> {
+        let doing = || format!("listen on 127.0.0.1:{port}");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.doing(Kind::Io, doing())?;
+        let address = listener.local_addr().doing(Kind::Io, doing())?;
+        let (stopping, stop) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, handler, stop));
+        Ok(Server { address, stopping, accepting })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more, lets requests in flight finish for up to 5 seconds, then closes what is left.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        if tokio::time::timeout(STOP_GRACE, &mut self.accepting).await.is_err() {
+            self.accepting.abort();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, handler: Arc<impl Handler>, mut stop: watch::Receiver<bool>) {
+    // Dropping the set aborts its connections.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, Arc::clone(&handler), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "sandbox cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            Some(finished) = connections.join_next() => report(finished),
+            _ = stop.changed() => break,
+        }
+    }
+    drop(listener);
+    while let Some(finished) = connections.join_next().await {
+        report(finished);
+    }
+}
+
+fn report(finished: std::result::Result<(), tokio::task::JoinError>) {
+    if let Err(error) = finished {
+        tracing::error!(%error, "a sandbox connection failed");
+    }
+}
+
+async fn serve(stream: TcpStream, handler: Arc<impl Handler>, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request| {
+        let handler = Arc::clone(&handler);
+        async move { respond(&*handler, request).await }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        _ = async { stop.wait_for(|stop| *stop).await.is_ok() } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        // Clients that go away and connections dropped on request both end here.
+        tracing::debug!(%error, "sandbox connection closed early");
+    }
+}
+
+/// The error that makes hyper close the connection unanswered.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped on request")]
+struct Dropped;
+
+async fn respond(
+    handler: &impl Handler,
+    request: http::Request<Incoming>,
+) -> std::result::Result<http::Response<Body>, Dropped> {
+    let (head, incoming) = request.into_parts();
+    // A client that waits for `100 Continue` must not be told to go on only to throw its body away.
+    let waits_for_continue = head.headers.contains_key(header::EXPECT);
+    let mut request = Request {
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        method: head.method,
+        headers: head.headers,
+        body: RequestBody { incoming, read: 0 },
+    };
+    let Answer::Reply(reply) = handler.handle(&mut request).await else {
+        return Err(Dropped);
+    };
+    if request.body.read > 0 || !waits_for_continue {
+        request.body.drain().await;
+    }
+    let mut response = http::Response::new(reply.body);
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    let bodiless = reply.status == StatusCode::NO_CONTENT || reply.status == StatusCode::NOT_MODIFIED;
+    if !bodiless && !response.headers().contains_key(header::CONTENT_LENGTH) {
+        let length = response.body().len();
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;
