@@ -13,7 +13,7 @@ pub const SMALLEST_PART_BYTES: u64 = 16 * MIB;
 const LARGEST_PART_BYTES: u64 = 5 * 1024 * MIB;
 
 /// With an unknown size the part size doubles after so many parts. 10,000 parts then hold 2000 * 16 MiB * 31, about
-/// 0.95 TiB, while an object of a few GiB still has small parts.
+/// 968 GiB, while an object of a few GiB still has small parts.
 const PARTS_PER_SIZE: u32 = 2000;
 
 /// The size of each part of one upload; constant, or growing so that 10,000 parts are always enough.
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn ten_thousand_parts_are_enough_for_the_size_and_for_five_times_a_wrong_guess() {
         const TIB: u64 = 1 << 40;
-        assert!(parts_for(PartSizePolicy::unknown(), 19 * TIB / 20) <= MOST_PARTS);
+        assert!(parts_for(PartSizePolicy::unknown(), 968 << 30) <= MOST_PARTS);
         for expected in [1, 1 << 30, TIB, 40 * TIB] {
             assert!(parts_for(PartSizePolicy::expecting(expected), expected) <= 9000, "{expected}");
         }

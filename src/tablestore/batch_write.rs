@@ -190,7 +190,8 @@ fn row_answer(
         })),
         (false, Some(error)) if !error.code.is_empty() => {
             // A row has no HTTP status; the code decides.
-            Ok(Err(ServiceError { status: 0, request_id: request_id.map(str::to_owned), error }))
+            let request_id = request_id.map(str::to_owned);
+            Ok(Err(ServiceError { status: 0, request_id, error: Box::new(error) }))
         }
         _ => Err("a row contradicts itself".into()),
     }

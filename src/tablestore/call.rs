@@ -60,6 +60,7 @@ impl TableStore {
         let transport = &self.0.transport;
         let began = std::time::Instant::now();
         let mut backoff = Backoff::new(self.0.retry_budget);
+        let mut damaged = 0;
         loop {
             SharedCounters::add(&counters.requests, 1);
             let outcome = match transport.exchange(operation.name, body.clone()).await {
@@ -74,7 +75,8 @@ impl TableStore {
                 Ok(result) => return Ok(result),
                 Err(failure) => failure,
             };
-            let pace = failure.retry(backoff.attempts()).pace(operation.idempotent);
+            damaged += u32::from(matches!(failure, Failure::Damaged { .. }));
+            let pace = failure.retry(damaged).pace(operation.idempotent);
             if pace == Some(Pace::Throttled) {
                 SharedCounters::add(&counters.throttles, 1);
             }

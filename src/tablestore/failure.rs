@@ -28,24 +28,24 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct ServiceError {
     pub(super) status: u16,
     pub(super) request_id: Option<String>,
-    pub(super) error: proto::Error,
+    pub(super) error: Box<proto::Error>,
 }
 
 /// Damage is repeated a few times only: what stays broken is broken at the source.
-const MAX_DAMAGED_ATTEMPTS: u32 = 4;
+const MAX_DAMAGED_ANSWERS: u32 = 5;
 
 impl Failure {
     pub(super) fn transport(source: reqwest::Error) -> Failure {
         Failure::Transport { sent: !source.is_connect(), source }
     }
 
-    /// What the retry table says; `attempts` have failed before this one.
-    pub(super) fn retry(&self, attempts: u32) -> Retry {
+    /// What the retry table says; `damaged` answers were damaged, this one included.
+    pub(super) fn retry(&self, damaged: u32) -> Retry {
         match self {
             Failure::Transport { sent, .. } => retry::transport(*sent),
             Failure::Service(service) => service.retry(),
             Failure::NotTableStore { status, .. } => retry::table_store(*status, "", ""),
-            Failure::Damaged { .. } if attempts < MAX_DAMAGED_ATTEMPTS => retry::transport(true),
+            Failure::Damaged { .. } if damaged < MAX_DAMAGED_ANSWERS => retry::transport(true),
             Failure::Damaged { .. }
             | Failure::Invalid { .. }
             | Failure::TooLarge { .. }
@@ -137,7 +137,7 @@ impl ServiceError {
         let error = <proto::Error as prost::Message>::decode(body.clone()).ok()?;
         // prost leaves a missing required field empty.
         let is_code = !error.code.is_empty() && error.code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        is_code.then_some(ServiceError { status, request_id, error })
+        is_code.then(|| ServiceError { status, request_id, error: Box::new(error) })
     }
 
     pub(super) fn retry(&self) -> Retry {
@@ -147,7 +147,7 @@ impl ServiceError {
     /// Adds kind, code, message and hints to `error`.
     pub(super) fn fill(self, error: Error) -> Error {
         let kind = self.kind();
-        let ServiceError { error: proto::Error { code, message, access_denied_detail }, .. } = self;
+        let proto::Error { code, message, access_denied_detail } = *self.error;
         let mut error = error.with_kind(kind);
         error = match code.as_str() {
             "OTSAuthFailed" => error

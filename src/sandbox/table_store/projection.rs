@@ -55,11 +55,6 @@ impl<'a> Projection<'a> {
             return Err(ServiceError::parameter(no_version));
         }
         let time_range = asked.time_range.map(time_range).transpose()?;
-        let specific = asked.time_range.is_some_and(|range| range.specific_time.is_some());
-        if specific && asked.max_versions.is_some() {
-            // Own wording.
-            return Err(ServiceError::parameter("The max_versions can not be set with a specific time."));
-        }
         let max_versions = match asked.max_versions {
             None => usize::MAX,
             Some(versions) if versions > 0 => versions as usize,

@@ -102,8 +102,8 @@ where
 fn recycled<'a>(mut row: Row<'_>) -> Row<'a> {
     row.clear();
     Row {
-        key: row.key.into_iter().filter_map(|_| None).collect(),
-        cells: row.cells.into_iter().filter_map(|_| None).collect(),
+        key: row.key.into_iter().map_while(|_| None).collect(),
+        cells: row.cells.into_iter().map_while(|_| None).collect(),
         ..Row::default()
     }
 }

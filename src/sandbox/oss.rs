@@ -1,0 +1,406 @@
+//! The local OSS: strict where the service is strict, and stricter where clients tend to be careless.
+//!
+//! Real SDKs (oss2, alibabacloud-oss-v2, ali-oss) work against it unmodified, in path style or with a bucket in `Host`.
+//! It checks V4 and V1 signatures in headers and URLs with its own verifier, clocks, tokens, `Content-MD5`, names, part
+//! rules and preconditions. Bytes live on disk, everything else in memory; both end with the server.
+//!
+//! Not here: versioning, appendable objects, symlinks, tags beyond their count, lifecycle and other bucket settings
+//! (answered with 501 `NotImplemented`), and the S3-compatible face.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+
+use self::address::Address;
+use self::authentication::{Caller, Keys, Policy, check_anonymous};
+use self::bucket::Buckets;
+use self::call::{Call, Core, Outcome};
+use self::error::{Failure, OssError};
+use self::operation::Operation;
+use self::query::Query;
+use self::signature_v4::Covered;
+use self::storage::Storage;
+use super::counters::{Counters, InFlight};
+use super::faults::{Action, Faults, Service};
+use super::http::{Answer, Handler, Reply, Request, Server};
+use crate::credentials::Credentials;
+use crate::{Error, Kind, Result};
+
+mod address;
+mod attributes;
+mod authentication;
+mod bucket;
+mod call;
+mod conditions;
+mod error;
+mod listing;
+mod multipart;
+mod object;
+mod operation;
+mod query;
+mod range;
+mod signature_v1;
+mod signature_v4;
+mod storage;
+mod time;
+mod xml;
+
+/// How an [`OssServer`] behaves. The default is the service's own behaviour, except that path style and V1 are allowed.
+#[derive(Debug, Clone)]
+pub struct OssServerOptions {
+    /// The port on 127.0.0.1; 0, the default, takes a free one.
+    pub port: u16,
+    /// The region that V4 signatures must name. Default `cn-hangzhou`.
+    pub region: String,
+    /// The keys that may sign. A key with a token is refused without it. Default: none, so nobody gets in.
+    pub access_keys: Vec<Credentials>,
+    /// Buckets that exist from the start.
+    pub buckets: Vec<String>,
+    /// Where bytes are kept while the server runs. Default: a new directory below the system's temporary one.
+    pub data_dir: Option<PathBuf>,
+    /// Refuse V1 signatures, as buckets made since 2025-09-01 do.
+    pub require_v4: bool,
+    /// Refuse buckets in the path with `SecondLevelDomainForbidden`, as the service does by default.
+    pub refuse_path_style: bool,
+    /// Host names below which a bucket is a subdomain. Default `localhost`; `*.aliyuncs.com` always works.
+    pub virtual_host_bases: Vec<String>,
+    /// The smallest part but the last, checked at Complete, in bytes. Default 102,400, the service's limit.
+    pub min_part_bytes: u64,
+    /// The faults to inject.
+    pub faults: Faults,
+    /// The counters to count in.
+    pub counters: Counters,
+}
+
+impl Default for OssServerOptions {
+    fn default() -> OssServerOptions {
+        OssServerOptions {
+            port: 0,
+            region: "cn-hangzhou".to_owned(),
+            access_keys: Vec::new(),
+            buckets: Vec::new(),
+            data_dir: None,
+            require_v4: false,
+            refuse_path_style: false,
+            virtual_host_bases: vec!["localhost".to_owned()],
+            min_part_bytes: 100 << 10,
+            faults: Faults::new(),
+            counters: Counters::new(),
+        }
+    }
+}
+
+/// A running OSS. Dropping it closes its connections and deletes its temporary files.
+pub struct OssServer {
+    server: Server,
+    core: Arc<Core>,
+}
+
+/// An object, for tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// The key.
+    pub key: String,
+    /// The length in bytes.
+    pub length: u64,
+    /// The ETag without quotes.
+    pub etag: String,
+    /// CRC-64/XZ of the bytes.
+    pub crc64: u64,
+    /// The storage class.
+    pub storage_class: String,
+}
+
+/// An upload that is neither completed nor aborted, for tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The upload id.
+    pub upload_id: String,
+    /// How many parts it has.
+    pub part_count: usize,
+}
+
+impl OssServer {
+    /// Starts serving. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the port is taken or the directory cannot be made, [`Kind::Usage`] for a bucket name that cannot
+    /// exist.
+    pub async fn start(options: OssServerOptions) -> Result<OssServer> {
+        let buckets = Buckets::default();
+        for bucket in &options.buckets {
+            if !address::is_bucket_name(bucket) {
+                return Err(Error::new(Kind::Usage, "make a bucket")
+                    .on(format!("named `{bucket}`"))
+                    .because("a bucket name has 3 to 63 of a-z, 0-9 and -, with no hyphen at the ends"));
+            }
+            buckets.create(bucket, Timestamp::now());
+        }
+        let core = Arc::new(Core {
+            region: options.region,
+            virtual_host_bases: options.virtual_host_bases,
+            require_v4: options.require_v4,
+            refuse_path_style: options.refuse_path_style,
+            min_part_bytes: options.min_part_bytes,
+            clock_offset_seconds: AtomicI64::new(0),
+            keys: Keys::new(options.access_keys),
+            buckets,
+            storage: Storage::open(options.data_dir)?,
+            faults: options.faults,
+            counters: options.counters,
+        });
+        let server = Server::start(options.port, Arc::new(Front(Arc::clone(&core)))).await?;
+        Ok(OssServer { server, core })
+    }
+
+    /// The endpoint for clients, `http://127.0.0.1:<port>`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// Lets requests in flight finish for up to 5 seconds, then closes everything.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+
+    /// Knows only these keys from now on, as after a rotation or a refresh of temporary ones.
+    pub fn replace_access_keys(&self, keys: Vec<Credentials>) {
+        self.core.keys.replace(keys);
+    }
+
+    /// Answers `SecurityTokenExpired` to this token from now on.
+    pub fn expire_token(&self, token: &str) {
+        self.core.keys.expire(token);
+    }
+
+    /// Sets the server's clock this far ahead of the real one; a client further than 15 minutes away is refused.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.core.clock_offset_seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// The uploads that are still open, by bucket and key.
+    pub fn open_uploads(&self) -> Vec<OpenUpload> {
+        let mut open = Vec::new();
+        for name in self.core.buckets.names() {
+            // A bucket deleted meanwhile has no open uploads.
+            let _ = self.core.buckets.with(&name, |bucket| {
+                open.extend(bucket.uploads.iter().map(|((key, upload_id), upload)| OpenUpload {
+                    bucket: name.clone(),
+                    key: key.clone(),
+                    upload_id: upload_id.clone(),
+                    part_count: upload.parts.len(),
+                }));
+                Ok(())
+            });
+        }
+        open
+    }
+
+    /// The objects whose key starts with `prefix`, in byte order; none when there is no such bucket.
+    pub fn objects(&self, bucket: &str, prefix: &str) -> Vec<StoredObject> {
+        let listed = self.core.buckets.with(bucket, |bucket| {
+            let wanted = bucket.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            Ok(wanted
+                .map(|(key, object)| StoredObject {
+                    key: key.clone(),
+                    length: object.content.length,
+                    etag: object.etag.clone(),
+                    crc64: object.content.crc64,
+                    storage_class: object.attributes.storage_class.clone(),
+                })
+                .collect())
+        });
+        listed.unwrap_or_default()
+    }
+
+    /// The bytes of an object, read on this thread; `None` when it is not there or the disk fails.
+    pub fn object_bytes(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        self.core.buckets.object(bucket, key).ok()?.content.read_all().ok()
+    }
+}
+
+struct Front(Arc<Core>);
+
+impl Handler for Front {
+    async fn handle(&self, request: &mut Request) -> Answer {
+        self.0.answer(request).await
+    }
+}
+
+impl Core {
+    async fn answer(&self, request: &mut Request) -> Answer {
+        let started = std::time::Instant::now();
+        let host = request.header("host").unwrap_or_default().to_owned();
+        let is_head = request.method == Method::HEAD;
+        let request_id = format!("{:08X}{:016X}", rand::random::<u32>(), rand::random::<u64>());
+        let address = Address::parse(&host, &request.path, &self.virtual_host_bases);
+        let parsed = address.and_then(|address| Ok((address, Query::parse(&request.query)?)));
+        let (operation, key) = match &parsed {
+            Ok((address, query)) => {
+                let operation = Operation::of(&request.method, address, query, &request.headers);
+                (operation.name(), format!("{}/{}", address.bucket, address.key))
+            }
+            Err(_) => ("Malformed", String::new()),
+        };
+        let counted = self.counters.begin(Service::Oss, operation);
+        let action = self.faults.check(Service::Oss, operation, &key);
+        let outcome = match &action {
+            Some(Action::DropBefore) => Err(Failure::Gone),
+            Some(Action::Error { status, code, message }) => {
+                Err(OssError::new(*status, code, message).into())
+            }
+            action => {
+                if let Some(Action::Delay(duration)) = action {
+                    tokio::time::sleep(*duration).await;
+                }
+                match parsed {
+                    Ok((address, query)) => self.authenticated(request, address, query, host.clone()).await,
+                    Err(error) => Err(error.into()),
+                }
+            }
+        };
+        counted.bytes_in(request.body.bytes_read());
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(Failure::Refused(error)) => {
+                counted.failed();
+                refusal(&error, &request_id, &host, is_head)
+            }
+            Err(Failure::Gone) => {
+                counted.failed();
+                return Answer::Drop;
+            }
+        };
+        let mut reply = reply
+            .with("server", "AliyunOSS")
+            .with("date", time::http_date(self.now()))
+            .with("x-oss-request-id", &request_id)
+            .with("x-oss-server-time", started.elapsed().as_millis().to_string());
+        match action {
+            Some(Action::DropAfter) => {
+                counted.failed();
+                return Answer::Drop;
+            }
+            Some(action) => reply = spoiled(reply, &action),
+            None => {}
+        }
+        finish(reply, counted)
+    }
+
+    fn now(&self) -> Timestamp {
+        let offset = SignedDuration::from_secs(self.clock_offset_seconds.load(Ordering::Relaxed));
+        Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
+    }
+
+    async fn authenticated(
+        &self,
+        request: &mut Request,
+        address: Address,
+        query: Query,
+        host: String,
+    ) -> Outcome {
+        let now = self.now();
+        let policy = Policy { keys: &self.keys, region: &self.region, require_v4: self.require_v4, now };
+        let covered = Covered {
+            method: request.method.as_str(),
+            bucket: &address.bucket,
+            key: &address.key,
+            query: &query,
+            headers: &request.headers,
+        };
+        if policy.authenticate(&covered)? == Caller::Anonymous {
+            let acl = self.buckets.acl(&address.bucket);
+            check_anonymous(acl.as_deref(), &request.method, !address.key.is_empty())?;
+        }
+        if address.path_style && self.refuse_path_style {
+            let message =
+                "The bucket you are attempting to access must be addressed using OSS third level domain.";
+            return Err(OssError::new(403, "SecondLevelDomainForbidden", message).into());
+        }
+        let operation = Operation::of(&request.method, &address, &query, &request.headers);
+        let call = Call { request, bucket: address.bucket, key: address.key, query, host, now };
+        self.perform(operation, call).await
+    }
+
+    async fn perform(&self, operation: Operation, mut call: Call<'_>) -> Outcome {
+        use Operation::*;
+        match operation {
+            ListBuckets => self.list_buckets(&call),
+            PutBucket => self.put_bucket(&call),
+            GetBucketInfo => self.get_bucket_info(&call),
+            GetBucketLocation => self.get_bucket_location(&call),
+            GetBucketAcl => self.get_bucket_acl(&call),
+            PutBucketAcl => self.put_bucket_acl(&call),
+            GetBucketStat => self.get_bucket_stat(&call),
+            GetBucketVersioning => self.get_bucket_versioning(&call),
+            HeadBucket => self.head_bucket(&call),
+            DeleteBucket => self.delete_bucket(&call),
+            ListObjects => self.list_objects(&call),
+            ListObjectsV2 => self.list_objects_v2(&call),
+            ListMultipartUploads => self.list_multipart_uploads(&call),
+            DeleteMultipleObjects => self.delete_multiple_objects(&mut call).await,
+            PutObject => self.put_object(&mut call).await,
+            GetObject => self.get_object(&call),
+            HeadObject => self.head_object(&call),
+            GetObjectMeta => self.get_object_meta(&call),
+            DeleteObject => self.delete_object(&call),
+            CopyObject => self.copy_object(&mut call).await,
+            RestoreObject => self.restore_object(&mut call).await,
+            GetObjectAcl => self.get_object_acl(&call),
+            InitiateMultipartUpload => self.initiate_multipart_upload(&call),
+            UploadPart => self.upload_part(&mut call).await,
+            UploadPartCopy => self.upload_part_copy(&mut call).await,
+            CompleteMultipartUpload => self.complete_multipart_upload(&mut call).await,
+            AbortMultipartUpload => self.abort_multipart_upload(&call),
+            ListParts => self.list_parts(&call),
+            NotImplemented => Err(OssError::not_implemented("this operation").into()),
+            MethodNotAllowed => Err(OssError::method_not_allowed().into()),
+        }
+    }
+}
+
+fn refusal(error: &OssError, request_id: &str, host: &str, is_head: bool) -> Reply {
+    let reply = Reply::new(error.status).with("x-oss-ec", error.error_code());
+    if error.status == StatusCode::NOT_MODIFIED {
+        return reply;
+    }
+    let document = error.to_xml(request_id, host);
+    if is_head {
+        // A HEAD has no body; SDKs read the error from here.
+        return reply.with("x-oss-err", STANDARD.encode(document));
+    }
+    reply.with("content-type", "application/xml").with_body(document)
+}
+
+fn spoiled(reply: Reply, action: &Action) -> Reply {
+    match action {
+        Action::TruncateBody => {
+            let half = reply.body.len() / 2;
+            Reply { body: reply.body.cut_after(half), ..reply }
+        }
+        Action::CorruptBody { offset, xor } => Reply { body: reply.body.corrupt(*offset, *xor), ..reply },
+        Action::WrongChecksum => {
+            let checksum = reply.headers.get("x-oss-hash-crc64ecma").and_then(|value| value.to_str().ok());
+            match checksum.and_then(|checksum| checksum.parse::<u64>().ok()) {
+                Some(checksum) => reply.with("x-oss-hash-crc64ecma", (checksum ^ 1).to_string()),
+                None => reply,
+            }
+        }
+        _ => reply,
+    }
+}
+
+fn finish(mut reply: Reply, counted: InFlight) -> Answer {
+    counted.bytes_out(reply.body.len());
+    reply.body.hold(counted);
+    reply.into()
+}
