@@ -4,6 +4,7 @@
 //! [`FileEncoder`] gives finished bytes at the end of each row group, with their checksums; [`FileReader`] reads
 //! files that may have been damaged or made by an enemy.
 
+mod contents;
 mod encoder;
 mod page_walk;
 mod reader;
@@ -11,6 +12,7 @@ mod settings;
 mod thrift;
 mod trial;
 
+pub use contents::{Contents, read_contents};
 pub use encoder::{EncodedFile, FileEncoder};
 pub use reader::{Batches, FileReader, ReadLimits};
 pub use settings::WriterSettings;
