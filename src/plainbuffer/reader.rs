@@ -408,7 +408,7 @@ fn variable<'a>(payload: &'a [u8], length: &[u8; 4], crc: u8) -> Parsed<'a, (&'a
 /// `bytes`, which are followed by `after`, as text.
 #[inline(always)]
 fn text<'a>(bytes: &'a [u8], after: &[u8]) -> Result<&'a str, Stop> {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(_) => stop_within(bytes, after, Fault::Utf8),
     }
