@@ -16,6 +16,8 @@
 
 mod bare;
 mod crc8;
+#[cfg(target_arch = "x86_64")]
+mod crc8_clmul;
 mod error;
 mod key;
 mod reader;
