@@ -82,8 +82,7 @@ impl<'a> RowReader<'a> {
             if row.key.len() == MAX_KEY_COLUMNS {
                 return stop(rest, Fault::TooManyKeyColumns);
             }
-            let ((name, value, crc), after) = read_key_cell(rest, &mut self.key_names)?;
-            row.key.push((name, value));
+            let (crc, after) = read_key_cell(rest, &mut self.key_names, &mut row.key)?;
             row_crc = crc8::update_byte(row_crc, crc);
             rest = after;
         }
@@ -95,8 +94,7 @@ impl<'a> RowReader<'a> {
             rest = cells;
             self.cell_names.start_row();
             while rest.first() == Some(&CELL) {
-                let ((cell, crc), after) = read_cell(rest, &mut self.cell_names)?;
-                row.cells.push(cell);
+                let (crc, after) = read_cell(rest, &mut self.cell_names, &mut row.cells)?;
                 row_crc = crc8::update_byte(row_crc, crc);
                 rest = after;
             }
@@ -239,7 +237,8 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 fn read_key_cell<'a>(
     cell: &'a [u8],
     names: &mut NamePredictor<'a>,
-) -> Parsed<'a, (&'a str, PrimaryKeyValue<'a>, u8)> {
+    key: &mut Vec<(&'a str, PrimaryKeyValue<'a>)>,
+) -> Parsed<'a, u8> {
     let ((name, crc), rest) = names.read(cell)?;
     let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
         return stop_in(rest, CELL_VALUE, "a cell value");
@@ -275,14 +274,17 @@ fn read_key_cell<'a>(
     if stored != crc {
         return stop(rest, Fault::CellChecksum { stored, computed: crc });
     }
-    Ok(((name, value, crc), after))
+    key.push((name, value));
+    Ok((crc, after))
 }
 
+/// Reads one cell into `cells`. It is built in place: a cell inside a `Result` is copied through the stack, and that
+/// copy waits for the stores before it.
 #[inline(always)]
-fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>) -> Parsed<'a, (Cell<'a>, u8)> {
+fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>, cells: &mut Vec<Cell<'a>>) -> Parsed<'a, u8> {
     let ((name, crc), rest) = names.read(cell)?;
     let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
-        return read_cell_end(cell, rest, Cell { name, value: None, op: None, timestamp: None }, crc);
+        return read_cell_end(cell, rest, Cell { name, value: None, op: None, timestamp: None }, crc, cells);
     };
     let (value, crc, rest) = match code {
         INTEGER => {
@@ -319,9 +321,10 @@ fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>) -> Parsed<'a, (C
         if stored != crc {
             return stop(rest, Fault::CellChecksum { stored, computed: crc });
         }
-        return Ok(((Cell::put(name, value, Some(i64::from_le_bytes(*timestamp))), crc), after));
+        cells.push(Cell::put(name, value, Some(i64::from_le_bytes(*timestamp))));
+        return Ok((crc, after));
     }
-    read_cell_end(cell, rest, Cell { name, value: Some(value), op: None, timestamp: None }, crc)
+    read_cell_end(cell, rest, Cell { name, value: Some(value), op: None, timestamp: None }, crc, cells)
 }
 
 /// Everything after the value, in full generality.
@@ -331,7 +334,8 @@ fn read_cell_end<'a>(
     mut rest: &'a [u8],
     mut cell: Cell<'a>,
     mut crc: u8,
-) -> Parsed<'a, (Cell<'a>, u8)> {
+    cells: &mut Vec<Cell<'a>>,
+) -> Parsed<'a, u8> {
     let mut op_code = None;
     if let Some((&[CELL_OP, code], after)) = rest.split_first_chunk::<2>() {
         cell.op = Some(match code {
@@ -374,7 +378,8 @@ fn read_cell_end<'a>(
     if !makes_sense {
         return stop(start, Fault::CellShape);
     }
-    Ok(((cell, crc), after))
+    cells.push(cell);
+    Ok((crc, after))
 }
 
 /// A payload of `SIZE` bytes behind its type code.
