@@ -664,3 +664,35 @@ async fn a_batch_answer_of_another_shape_is_refused() {
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_serves_many_tasks() {
+    let server = ScriptedServer::start([Reply::Ok(vector("responses", "get_range_empty_end"))]);
+    let client = client(&server);
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get_range(&range()).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().next_start, None);
+    }
+    assert_eq!(client.counters().requests, 16);
+}
+
+/// Compiles only if every future can move between threads.
+#[expect(dead_code, reason = "the type check is the test")]
+fn every_call_can_be_spawned(client: &TableStore, row: &Row<'_>, get: &RowRequest) {
+    fn spawnable(_: impl Send) {}
+    spawnable(client.list_tables());
+    spawnable(client.describe_table("t"));
+    spawnable(client.create_table(&table_of_all_types(), &[]));
+    spawnable(client.update_table("t", TableUpdate::default()));
+    spawnable(client.delete_table("t"));
+    spawnable(client.compute_split_points_by_size("t", 1, None, None));
+    spawnable(client.get_row(get));
+    spawnable(client.put_row("t", row));
+    spawnable(client.batch_write_row(&[]));
+    spawnable(client.write_rows("t", &[]));
+}
