@@ -94,6 +94,11 @@ impl Failure {
         self
     }
 
+    /// Why, in the service's words or ours.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// Our error, with hints.
     pub(crate) fn into_error(self, bucket: &str, key: Option<&str>) -> Error {
         let on = match key {
