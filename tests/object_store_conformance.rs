@@ -267,7 +267,7 @@ mod oss {
     use std::time::Duration;
 
     use otsvault::credentials::Credentials;
-    use otsvault::objectstore::{ServerSideEncryption, StorageClass};
+    use otsvault::objectstore::{Addressing, ServerSideEncryption, StorageClass};
     use otsvault::sandbox::faults::{Action, Rule, Service, When};
     use otsvault::sandbox::oss::{OssServer, OssServerOptions};
 
@@ -299,6 +299,30 @@ mod oss {
         let server = start(OssServerOptions::default()).await;
         conformance(open(&server, StoreOptions::default())).await;
         assert_eq!(server.open_uploads(), []);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_bucket_can_be_in_the_host_name_as_the_service_wants_it() {
+        let options = OssServerOptions { refuse_path_style: true, ..Default::default() };
+        let server = start(options).await;
+        let port = server.endpoint().rsplit(':').next().unwrap().to_owned();
+        let with = |addressing: Addressing| StoreOptions {
+            endpoint: Some(format!("http://localhost:{port}")),
+            region: Some("cn-hangzhou".into()),
+            addressing,
+            ..Default::default()
+        };
+        let options = with(Addressing::VirtualHost).with_credentials(key());
+        let vault = objectstore::open("oss://backups/a/b", &options).unwrap();
+        vault.store.put(&path("a/b/c d"), "x".into()).await.unwrap();
+        assert_eq!(read(&vault.store, "a/b/c d").await, "x");
+        assert_eq!(names(&vault.store, vault.prefix.as_ref()).await, BTreeSet::from(["a/b/c d".to_owned()]));
+
+        let options = with(Addressing::Path).with_credentials(key());
+        let store = objectstore::open("oss://backups", &options).unwrap().store;
+        let error = objectstore::error_of(store.put(&path("a"), "x".into()).await.unwrap_err());
+        assert_eq!(error.service_code(), Some("SecondLevelDomainForbidden"));
+        assert!(error.report().contains("virtual-host"), "{}", error.report());
     }
 
     #[tokio::test(flavor = "multi_thread")]

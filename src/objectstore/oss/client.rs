@@ -3,6 +3,7 @@
 //! Every attempt is signed afresh, so that a repeated request never carries an old date or an expired token. There is
 //! no total timeout: an attempt is given up when no byte moved for [`Operation::patience`].
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -153,6 +154,10 @@ impl Client {
             .user_agent(concat!("otsvault/", env!("CARGO_PKG_VERSION")));
         if endpoint.is_loopback() {
             http = http.no_proxy();
+            if let Some(name) = endpoint.virtual_host_below_localhost(bucket) {
+                // RFC 6761 says where such names are; the system resolver often does not know. Port 0: the URL's.
+                http = http.resolve(&name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            }
         }
         let http = http
             .build()
