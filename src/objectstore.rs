@@ -70,7 +70,7 @@ impl UploadStore for InMemory {
 
 /// An opened vault URL: the store and the prefix in it below which everything of the vault lies.
 #[derive(Debug, Clone)]
-pub struct Vault {
+pub struct Root {
     /// The store; paths are relative to the bucket or the directory.
     pub store: Arc<dyn UploadStore>,
     /// Empty for a local directory and for a whole bucket.
@@ -79,7 +79,7 @@ pub struct Vault {
     pub url: String,
 }
 
-impl fmt::Display for Vault {
+impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -93,9 +93,9 @@ impl fmt::Display for Vault {
 /// # Errors
 /// [`crate::Kind::Usage`] for a URL, endpoint or region that makes no sense, [`crate::Kind::Permission`] without
 /// credentials or rights, [`crate::Kind::NotFound`] and [`crate::Kind::Io`] for local directories.
-pub fn open(url: &str, options: &StoreOptions) -> Result<Vault> {
+pub fn open(url: &str, options: &StoreOptions) -> Result<Root> {
     match Location::parse(url)? {
-        Location::Memory => Ok(Vault {
+        Location::Memory => Ok(Root {
             store: Arc::new(InMemory::new()),
             prefix: Path::default(),
             url: "memory://".to_owned(),
@@ -104,13 +104,13 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Vault> {
         Location::Oss { bucket, prefix } => {
             let url = Location::Oss { bucket: bucket.clone(), prefix: prefix.clone() }.to_string();
             let store = oss::OssStore::open(&bucket, options)?;
-            Ok(Vault { store: Arc::new(store), prefix, url })
+            Ok(Root { store: Arc::new(store), prefix, url })
         }
     }
 }
 
-fn open_local(directory: PathBuf, options: &StoreOptions) -> Result<Vault> {
+fn open_local(directory: PathBuf, options: &StoreOptions) -> Result<Root> {
     let store = local::LocalStore::open(&directory, options.create_directory)?;
     let url = Location::Local { directory: store.root().to_owned() }.to_string();
-    Ok(Vault { store: Arc::new(store), prefix: Path::default(), url })
+    Ok(Root { store: Arc::new(store), prefix: Path::default(), url })
 }
