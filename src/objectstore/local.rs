@@ -110,7 +110,11 @@ impl ObjectStore for LocalStore {
         let written =
             tokio::task::spawn_blocking(move || staging::write(&path, &root, payload.as_ref(), create));
         match written.await? {
-            Ok(()) => Ok(PutResult { e_tag: self.head(location).await?.e_tag, version: None }),
+            // It is stored, whether or not it can be looked at.
+            Ok(()) => {
+                let e_tag = self.head(location).await.ok().and_then(|meta| meta.e_tag);
+                Ok(PutResult { e_tag, version: None })
+            }
             Err(error) if create && error.kind() == io::ErrorKind::AlreadyExists => {
                 let path = location.to_string();
                 Err(object_store::Error::AlreadyExists { path, source: Box::new(error) })
