@@ -4,3 +4,217 @@ pub mod counters;
 pub mod faults;
 mod http;
 pub mod oss;
+pub mod table_store;
+
+use std::time::Duration;
+
+use rand::Rng as _;
+use rand::distr::Alphanumeric;
+use serde::{Deserialize, Serialize};
+
+use self::counters::Counters;
+use self::faults::Faults;
+use self::oss::{OssServer, OssServerOptions};
+use self::table_store::{Account, GeneratedTable, TableStore};
+use crate::credentials::Credentials;
+use crate::model::{Row, RowSum};
+use crate::{Error, Kind, Result};
+
+/// What a sandbox is called, whom it lets in, and what is in it at the start.
+#[derive(Clone)]
+pub struct SandboxOptions {
+    /// Table Store instance, 3 to 16 letters, digits and `-`. Default `sandbox`.
+    pub instance: String,
+    /// OSS bucket. Default `vault`.
+    pub bucket: String,
+    /// Region that v4 signatures must name. Default `cn-hangzhou`.
+    pub region: String,
+    /// Access key id. Default `sandbox`.
+    pub access_key_id: String,
+    /// Access key secret; `None`, the default, makes a random one.
+    pub access_key_secret: Option<String>,
+    /// When set, every request must carry it. Default none.
+    pub security_token: Option<String>,
+    /// Port of Table Store on 127.0.0.1; 0, the default, takes a free one.
+    pub ots_port: u16,
+    /// Tables to generate. Default none.
+    pub tables: Vec<GeneratedTable>,
+    /// How long a new table answers `OTSTableNotReady`. Default zero.
+    pub table_ready_after: Duration,
+    /// Port, directory and strictness of OSS. Its region, keys, faults and counters are the sandbox's; `bucket` is
+    /// added to its buckets.
+    pub oss: OssServerOptions,
+    /// Faults; rules can be added while the sandbox runs.
+    pub faults: Faults,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> SandboxOptions {
+        SandboxOptions {
+            instance: "sandbox".to_owned(),
+            bucket: "vault".to_owned(),
+            region: "cn-hangzhou".to_owned(),
+            access_key_id: "sandbox".to_owned(),
+            access_key_secret: None,
+            security_token: None,
+            ots_port: 0,
+            tables: Vec::new(),
+            table_ready_after: Duration::ZERO,
+            oss: OssServerOptions::default(),
+            faults: Faults::new(),
+        }
+    }
+}
+
+/// How to reach a running sandbox; one line of JSON. The secret opens nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxDescription {
+    /// `http://127.0.0.1:PORT` of Table Store.
+    pub ots_endpoint: String,
+    /// `http://127.0.0.1:PORT` of OSS.
+    pub oss_endpoint: String,
+    /// Table Store instance.
+    pub instance: String,
+    /// OSS bucket.
+    pub bucket: String,
+    /// Region.
+    pub region: String,
+    /// Access key id.
+    pub access_key_id: String,
+    /// Access key secret.
+    pub access_key_secret: String,
+    /// Security token, if one is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_token: Option<String>,
+}
+
+/// Both servers. Dropping it closes them at once; [`Sandbox::stop`] lets requests in flight finish.
+pub struct Sandbox {
+    description: SandboxDescription,
+    table_store: TableStore,
+    oss: OssServer,
+    faults: Faults,
+    counters: Counters,
+}
+
+impl Sandbox {
+    /// Starts both servers on loopback.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for an instance name that the service would not accept or two tables of one name,
+    /// [`Kind::Io`] when a port is taken.
+    pub async fn start(options: SandboxOptions) -> Result<Sandbox> {
+        check_instance(&options.instance)?;
+        check_tables(&options.tables)?;
+        let secret = options.access_key_secret.unwrap_or_else(random_secret);
+        let account = Account {
+            instance: options.instance.clone(),
+            region: options.region.clone(),
+            access_key_id: options.access_key_id.clone(),
+            access_key_secret: secret.clone(),
+            security_token: options.security_token.clone(),
+        };
+        let counters = Counters::new();
+        let table_store = TableStore::start(
+            options.ots_port,
+            account,
+            options.tables,
+            options.table_ready_after,
+            options.faults.clone(),
+            counters.clone(),
+        )
+        .await?;
+        let key = Credentials::new(&*options.access_key_id, &*secret, options.security_token.clone());
+        let mut buckets = options.oss.buckets.clone();
+        buckets.push(options.bucket.clone());
+        let oss = OssServer::start(OssServerOptions {
+            region: options.region.clone(),
+            access_keys: vec![key],
+            buckets,
+            faults: options.faults.clone(),
+            counters: counters.clone(),
+            ..options.oss
+        })
+        .await?;
+        let description = SandboxDescription {
+            ots_endpoint: table_store.endpoint(),
+            oss_endpoint: oss.endpoint(),
+            instance: options.instance,
+            bucket: options.bucket,
+            region: options.region,
+            access_key_id: options.access_key_id,
+            access_key_secret: secret,
+            security_token: options.security_token,
+        };
+        Ok(Sandbox { description, table_store, oss, faults: options.faults, counters })
+    }
+
+    /// How to reach it.
+    pub fn description(&self) -> &SandboxDescription {
+        &self.description
+    }
+
+    /// The rules of what goes wrong; rows of a batch answer to `BatchWriteRow/row` and `BatchGetRow/row`.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The OSS server: its objects and open uploads.
+    pub fn oss(&self) -> &OssServer {
+        &self.oss
+    }
+
+    /// What the servers were asked and did.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Shows every row of a table that a client could read now, with all readable versions, in key order.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn table_rows(&self, table: &str, visit: impl FnMut(&Row<'_>)) -> Result<()> {
+        self.table_store.for_each_row(table, visit)
+    }
+
+    /// Rows and row-sum of a table as a client could read it now: what a complete backup must hold.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn row_sum(&self, table: &str) -> Result<(u64, RowSum)> {
+        self.table_store.row_sum(table)
+    }
+
+    /// Moves the clock that cell timestamps and TTL go by; signatures go by the real one.
+    pub fn advance_clock(&self, by: Duration) {
+        self.table_store.advance_clock(by);
+    }
+
+    /// Lets requests in flight finish, then closes.
+    pub async fn stop(self) {
+        tokio::join!(self.table_store.stop(), self.oss.stop());
+    }
+}
+
+fn check_instance(name: &str) -> Result<()> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_plain && (3..=16).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "start the sandbox")
+        .because(format!("`{name}` is not an instance name: 3 to 16 letters, digits and `-`")))
+}
+
+fn check_tables(tables: &[GeneratedTable]) -> Result<()> {
+    let mut names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::new(Kind::Usage, "start the sandbox")
+            .because(format!("there are two tables called `{}`", pair[0]))),
+    }
+}
+
+fn random_secret() -> String {
+    rand::rng().sample_iter(Alphanumeric).take(30).map(char::from).collect()
+}

@@ -1,0 +1,141 @@
+//! CRC-8 with polynomial 0x07, initial value 0, not reflected, no final xor; `123456789` gives 0xF4.
+//!
+//! One table lookup per byte is a chain in which each lookup waits for the one before. `TABLES[k]` answers "this
+//! byte, then k zero bytes", and the CRC is linear, so the lookups of sixteen bytes are independent of each other.
+
+const TABLES: [[u8; 256]; 16] = {
+    let mut tables = [[0_u8; 256]; 16];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc << 1) ^ (if crc & 0x80 != 0 { 0x07 } else { 0 });
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut zeros = 1;
+    while zeros < 16 {
+        let mut byte = 0;
+        while byte < 256 {
+            tables[zeros][byte] = tables[0][tables[zeros - 1][byte] as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
+};
+
+/// In a static, so that every use shares one copy.
+static TABLE: [[u8; 256]; 16] = TABLES;
+
+#[inline(always)]
+fn ahead(zeros: usize, byte: u8) -> u8 {
+    TABLE[zeros][usize::from(byte)]
+}
+
+/// The CRC-8 of `bytes`.
+pub fn checksum(bytes: &[u8]) -> u8 {
+    checksum_from(0, bytes)
+}
+
+/// Goes on from `crc` over `bytes`.
+pub fn checksum_from(crc: u8, bytes: &[u8]) -> u8 {
+    update(crc, bytes)
+}
+
+/// One byte more.
+#[inline(always)]
+pub(super) fn update_byte(crc: u8, byte: u8) -> u8 {
+    ahead(0, crc ^ byte)
+}
+
+/// Four bytes more.
+#[inline(always)]
+pub(super) fn update_4(crc: u8, bytes: &[u8; 4]) -> u8 {
+    let [a, b, c, d] = *bytes;
+    ahead(3, a ^ crc) ^ ahead(2, b) ^ ahead(1, c) ^ ahead(0, d)
+}
+
+/// Eight bytes more.
+#[inline(always)]
+pub(super) fn update_8(crc: u8, bytes: &[u8; 8]) -> u8 {
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    ahead(7, a ^ crc)
+        ^ ahead(6, b)
+        ^ ahead(5, c)
+        ^ ahead(4, d)
+        ^ ahead(3, e)
+        ^ ahead(2, f)
+        ^ ahead(1, g)
+        ^ ahead(0, h)
+}
+
+/// `first`, then eight bytes: a type code and an INTEGER or DOUBLE.
+#[inline(always)]
+pub(super) fn update_9(crc: u8, first: u8, bytes: &[u8; 8]) -> u8 {
+    ahead(8, first ^ crc) ^ update_8(0, bytes)
+}
+
+/// Any number of bytes more.
+#[inline]
+pub(super) fn update(mut crc: u8, bytes: &[u8]) -> u8 {
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    for block in blocks {
+        let mut next = ahead(15, block[0] ^ crc);
+        for (index, byte) in block.iter().enumerate().skip(1) {
+            next ^= ahead(15 - index, *byte);
+        }
+        crc = next;
+    }
+    let (words, rest) = rest.as_chunks::<8>();
+    for word in words {
+        crc = update_8(crc, word);
+    }
+    let (halves, rest) = rest.as_chunks::<4>();
+    for half in halves {
+        crc = update_4(crc, half);
+    }
+    for byte in rest {
+        crc = update_byte(crc, *byte);
+    }
+    crc
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, bit by bit.
+    fn bitwise(mut crc: u8, bytes: &[u8]) -> u8 {
+        for byte in bytes {
+            crc ^= byte;
+            for _ in 0..8 {
+                crc = (crc << 1) ^ (0x07 * (crc >> 7));
+            }
+        }
+        crc
+    }
+
+    #[test]
+    fn the_check_value_is_the_published_one() {
+        assert_eq!(checksum(b"123456789"), 0xF4);
+    }
+
+    proptest! {
+        #[test]
+        fn every_way_to_compute_it_agrees_with_the_definition(
+            crc: u8, first: u8, eight: [u8; 8], bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            prop_assert_eq!(update(crc, &bytes), bitwise(crc, &bytes));
+            prop_assert_eq!(update_8(crc, &eight), bitwise(crc, &eight));
+            prop_assert_eq!(update_9(crc, first, &eight), bitwise(bitwise(crc, &[first]), &eight));
+            let four = [eight[0], eight[1], eight[2], eight[3]];
+            prop_assert_eq!(update_4(crc, &four), bitwise(crc, &four));
+        }
+    }
+}

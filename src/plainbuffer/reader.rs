@@ -1,0 +1,476 @@
+//! Rows out of a buffer, one at a time, without copying.
+
+use super::error::{DecodeError, Fault, Stop, stop, stop_at_tag, stop_in};
+use super::wire::*;
+use super::{MAX_KEY_COLUMNS, crc8};
+use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, SequenceInfo, Value};
+
+type Parsed<'a, T> = Result<(T, &'a [u8]), Stop>;
+
+/// Reads the rows of one buffer: the `rows` of a page, or a Stream record.
+///
+/// ```
+/// use otsvault::model::{PrimaryKeyValue, Row};
+/// use otsvault::plainbuffer::{RowReader, encode_row};
+///
+/// let row = Row { key: vec![("id", PrimaryKeyValue::Integer(7))], ..Row::default() };
+/// let buffer = encode_row(&row);
+/// let mut reader = RowReader::new(&buffer)?;
+/// let mut read = Row::default();
+/// assert!(reader.next_row(&mut read)?);
+/// assert_eq!(read, row);
+/// assert!(!reader.next_row(&mut read)?);
+/// # Ok::<(), otsvault::plainbuffer::DecodeError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RowReader<'a> {
+    input_size: usize,
+    rest: &'a [u8],
+    key_names: NamePredictor<'a>,
+    cell_names: NamePredictor<'a>,
+}
+
+impl<'a> RowReader<'a> {
+    /// Starts at the header of `buffer`. An empty slice is how the service says "no rows"; a header without a row
+    /// is an error.
+    pub fn new(buffer: &'a [u8]) -> Result<RowReader<'a>, DecodeError> {
+        let rest = match buffer {
+            [] => buffer,
+            _ => read_header(buffer).map_err(|stop| stop.into_error(buffer.len()))?,
+        };
+        Ok(RowReader {
+            input_size: buffer.len(),
+            rest,
+            key_names: NamePredictor::default(),
+            cell_names: NamePredictor::default(),
+        })
+    }
+
+    /// Reads the next row into `row`, whose memory is used again. `false` at the end; `row` is then empty.
+    ///
+    /// Infinities and the auto-increment placeholder are passed on where a key has them: requests do.
+    ///
+    /// # Errors
+    /// The reader stays at the faulty row; `row` then holds nothing to rely on.
+    pub fn next_row(&mut self, row: &mut Row<'a>) -> Result<bool, DecodeError> {
+        row.clear();
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        match self.read_row(row) {
+            Ok(rest) => {
+                self.rest = rest;
+                Ok(true)
+            }
+            Err(stop) => Err(stop.into_error(self.input_size)),
+        }
+    }
+
+    /// Bytes from the start of the buffer to the next row.
+    pub fn offset(&self) -> usize {
+        self.input_size - self.rest.len()
+    }
+
+    fn read_row(&mut self, row: &mut Row<'a>) -> Result<&'a [u8], Stop> {
+        let Some((&ROW_PK, mut rest)) = self.rest.split_first() else {
+            return stop_at_tag(self.rest, "the start of a row");
+        };
+        let mut row_crc = 0;
+
+        self.key_names.start_row();
+        while rest.first() == Some(&CELL) {
+            if row.key.len() == MAX_KEY_COLUMNS {
+                return stop(rest, Fault::TooManyKeyColumns);
+            }
+            let ((name, value, crc), after) = read_key_cell(rest, &mut self.key_names)?;
+            row.key.push((name, value));
+            row_crc = crc8::update_byte(row_crc, crc);
+            rest = after;
+        }
+        if row.key.is_empty() {
+            return stop_at_tag(rest, "a primary key cell");
+        }
+
+        if let Some((&ROW_DATA, cells)) = rest.split_first() {
+            rest = cells;
+            self.cell_names.start_row();
+            while rest.first() == Some(&CELL) {
+                let ((cell, crc), after) = read_cell(rest, &mut self.cell_names)?;
+                row.cells.push(cell);
+                row_crc = crc8::update_byte(row_crc, crc);
+                rest = after;
+            }
+            if row.cells.is_empty() {
+                return stop_at_tag(rest, "an attribute cell");
+            }
+        }
+
+        if let Some((&DELETE_ROW_MARKER, after)) = rest.split_first() {
+            row.delete_marker = true;
+            rest = after;
+        }
+        if let Some((&EXTENSION, after)) = rest.split_first() {
+            (row.sequence, rest) = read_extension(after)?;
+        }
+        row_crc = crc8::update_byte(row_crc, u8::from(row.delete_marker));
+        let Some((&[ROW_CHECKSUM, stored], after)) = rest.split_first_chunk::<2>() else {
+            return stop_in(rest, ROW_CHECKSUM, "the end of the row");
+        };
+        if stored != row_crc {
+            return stop(rest, Fault::RowChecksum { stored, computed: row_crc });
+        }
+        Ok(after)
+    }
+}
+
+/// Reads the one row of a request. Zero bytes after it are ignored: the Node.js SDK sends its whole over-allocated
+/// buffer.
+pub fn decode_request_row<'a>(buffer: &'a [u8], row: &mut Row<'a>) -> Result<(), DecodeError> {
+    let mut reader = RowReader::new(buffer)?;
+    if !reader.next_row(row)? {
+        return Err(DecodeError { offset: 0, fault: Fault::Truncated });
+    }
+    match reader.rest.iter().position(|byte| *byte != 0) {
+        Some(zeros) => Err(DecodeError { offset: reader.offset() + zeros, fault: Fault::Trailing }),
+        None => Ok(()),
+    }
+}
+
+fn read_header(buffer: &[u8]) -> Result<&[u8], Stop> {
+    match buffer.split_first_chunk::<4>() {
+        Some((header, _)) if u32::from_le_bytes(*header) != HEADER => stop(buffer, Fault::Header),
+        Some((_, rest)) if !rest.is_empty() => Ok(rest),
+        _ => stop(&[], Fault::Truncated),
+    }
+}
+
+/// `03 04 length name` of a cell seen before: equal bytes need no new UTF-8 check and no new checksum.
+#[derive(Debug, Clone, Copy)]
+struct KnownName<'a> {
+    head: &'a [u8],
+    name: &'a str,
+    crc: u8,
+}
+
+/// Guesses that a row has the columns of the row before it, at the same positions.
+#[derive(Debug, Clone, Default)]
+struct NamePredictor<'a> {
+    known: Vec<KnownName<'a>>,
+    next: usize,
+}
+
+impl<'a> NamePredictor<'a> {
+    fn start_row(&mut self) {
+        self.next = 0;
+    }
+
+    /// Reads the name of the cell that starts at `rest`: the name and its checksum.
+    #[inline(always)]
+    fn read(&mut self, rest: &'a [u8]) -> Parsed<'a, (&'a str, u8)> {
+        if let Some(hit) = self.try_slot(self.next, rest) {
+            return Ok(hit);
+        }
+        self.read_unexpected(rest)
+    }
+
+    #[inline(always)]
+    fn try_slot(&mut self, slot: usize, rest: &'a [u8]) -> Option<((&'a str, u8), &'a [u8])> {
+        let guess = self.known.get(slot)?;
+        let (head, after) = rest.split_at_checked(guess.head.len())?;
+        if !same_bytes(head, guess.head) {
+            return None;
+        }
+        self.next = slot + 1;
+        Some(((guess.name, guess.crc), after))
+    }
+
+    /// A column is missing, is new, or has one more version than it had.
+    #[inline(never)]
+    fn read_unexpected(&mut self, rest: &'a [u8]) -> Parsed<'a, (&'a str, u8)> {
+        if let Some(hit) = self.try_slot(self.next + 1, rest) {
+            return Ok(hit);
+        }
+        if self.next > 0
+            && let Some(hit) = self.try_slot(self.next - 1, rest)
+        {
+            return Ok(hit);
+        }
+        let Some((&[CELL, CELL_NAME, ref length @ ..], after)) = rest.split_first_chunk::<6>() else {
+            return match rest {
+                [CELL, rest @ ..] => stop_in(rest, CELL_NAME, "a cell name"),
+                _ => stop_at_tag(rest, "a cell"),
+            };
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((bytes, after)) = after.split_at_checked(length) else {
+            return stop(after, Fault::Truncated);
+        };
+        let Ok(name) = std::str::from_utf8(bytes) else {
+            return stop(rest, Fault::Utf8);
+        };
+        let head = &rest[..rest.len() - after.len()];
+        let known = KnownName { head, name, crc: crc8::update(0, bytes) };
+        match self.known.get_mut(self.next) {
+            Some(slot) => *slot = known,
+            None => self.known.push(known),
+        }
+        self.next += 1;
+        Ok(((name, known.crc), after))
+    }
+}
+
+/// Compares slices of the same length without a call where they are 8 to 32 bytes long, as the heads of cells are.
+#[inline(always)]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if let (8..=16, Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.len(), a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>())
+    {
+        return (a_first == b_first) & (a_last == b_last);
+    }
+    if let (17..=32, Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.len(), a.first_chunk::<16>(), b.first_chunk::<16>(), a.last_chunk::<16>(), b.last_chunk::<16>())
+    {
+        return (a_first == b_first) & (a_last == b_last);
+    }
+    a == b
+}
+
+#[inline(always)]
+fn read_key_cell<'a>(
+    cell: &'a [u8],
+    names: &mut NamePredictor<'a>,
+) -> Parsed<'a, (&'a str, PrimaryKeyValue<'a>, u8)> {
+    let ((name, crc), rest) = names.read(cell)?;
+    let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
+        return stop_in(rest, CELL_VALUE, "a cell value");
+    };
+    let (value, crc, rest) = match code {
+        INTEGER => {
+            let (bytes, rest) = fixed::<8>(payload, length)?;
+            let value = PrimaryKeyValue::Integer(i64::from_le_bytes(*bytes));
+            (value, crc8::update_9(crc, code, bytes), rest)
+        }
+        STRING => {
+            let ((bytes, crc), rest) = variable(payload, length, crc8::update_byte(crc, code))?;
+            (PrimaryKeyValue::String(text(bytes, rest)?), crc, rest)
+        }
+        BLOB => {
+            let ((bytes, crc), rest) = variable(payload, length, crc8::update_byte(crc, code))?;
+            (PrimaryKeyValue::Binary(bytes), crc, rest)
+        }
+        _ => {
+            let value = match code {
+                INF_MIN => PrimaryKeyValue::InfMin,
+                INF_MAX => PrimaryKeyValue::InfMax,
+                AUTO_INCREMENT => PrimaryKeyValue::AutoIncrement,
+                _ => return stop(rest, Fault::TypeCode(code)),
+            };
+            let (_, rest) = fixed::<0>(payload, length)?;
+            (value, crc8::update_byte(crc, code), rest)
+        }
+    };
+    let Some((&[CELL_CHECKSUM, stored], after)) = rest.split_first_chunk::<2>() else {
+        return stop_in(rest, CELL_CHECKSUM, "the end of a primary key cell");
+    };
+    if stored != crc {
+        return stop(rest, Fault::CellChecksum { stored, computed: crc });
+    }
+    Ok(((name, value, crc), after))
+}
+
+#[inline(always)]
+fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>) -> Parsed<'a, (Cell<'a>, u8)> {
+    let ((name, crc), rest) = names.read(cell)?;
+    let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
+        return read_cell_end(cell, rest, Cell { name, value: None, op: None, timestamp: None }, crc);
+    };
+    let (value, crc, rest) = match code {
+        INTEGER => {
+            let (bytes, rest) = fixed::<8>(payload, length)?;
+            (Value::Integer(i64::from_le_bytes(*bytes)), crc8::update_9(crc, code, bytes), rest)
+        }
+        DOUBLE => {
+            let (bytes, rest) = fixed::<8>(payload, length)?;
+            let value = f64::from_bits(u64::from_le_bytes(*bytes));
+            (Value::Double(value), crc8::update_9(crc, code, bytes), rest)
+        }
+        STRING => {
+            let ((bytes, crc), rest) = variable(payload, length, crc8::update_byte(crc, code))?;
+            (Value::String(text(bytes, rest)?), crc, rest)
+        }
+        BOOLEAN => {
+            let (&[byte], after) = fixed::<1>(payload, length)?;
+            if byte > 1 {
+                return stop(payload, Fault::Boolean(byte));
+            }
+            (Value::Boolean(byte == 1), crc8::update_byte(crc8::update_byte(crc, code), byte), after)
+        }
+        BLOB => {
+            let ((bytes, crc), rest) = variable(payload, length, crc8::update_byte(crc, code))?;
+            (Value::Binary(bytes), crc, rest)
+        }
+        _ => return stop(rest, Fault::TypeCode(code)),
+    };
+    // What a page holds: a put with a timestamp.
+    if let Some((&[CELL_TIMESTAMP, ref timestamp @ .., CELL_CHECKSUM, stored], after)) =
+        rest.split_first_chunk::<11>()
+    {
+        let crc = crc8::update_8(crc, timestamp);
+        if stored != crc {
+            return stop(rest, Fault::CellChecksum { stored, computed: crc });
+        }
+        return Ok(((Cell::put(name, value, Some(i64::from_le_bytes(*timestamp))), crc), after));
+    }
+    read_cell_end(cell, rest, Cell { name, value: Some(value), op: None, timestamp: None }, crc)
+}
+
+/// Everything after the value, in full generality.
+#[inline(never)]
+fn read_cell_end<'a>(
+    start: &'a [u8],
+    mut rest: &'a [u8],
+    mut cell: Cell<'a>,
+    mut crc: u8,
+) -> Parsed<'a, (Cell<'a>, u8)> {
+    let mut op_code = None;
+    if let Some((&[CELL_OP, code], after)) = rest.split_first_chunk::<2>() {
+        cell.op = Some(match code {
+            DELETE_ALL_VERSIONS => CellOp::DeleteAllVersions,
+            DELETE_ONE_VERSION => CellOp::DeleteOneVersion,
+            INCREMENT => CellOp::Increment,
+            _ => return stop(rest, Fault::Operation(code)),
+        });
+        op_code = Some(code);
+        rest = after;
+    }
+    if let Some((&[CELL_TIMESTAMP, ref timestamp @ ..], after)) = rest.split_first_chunk::<9>() {
+        cell.timestamp = Some(i64::from_le_bytes(*timestamp));
+        crc = crc8::update_8(crc, timestamp);
+        rest = after;
+    }
+    // The operation comes first on the wire and last in the checksum.
+    if let Some(code) = op_code {
+        crc = crc8::update_byte(crc, code);
+    }
+    let Some((&[CELL_CHECKSUM, stored], after)) = rest.split_first_chunk::<2>() else {
+        return match rest {
+            // The right tag, but not enough behind it.
+            [CELL_VALUE, ..] if cell.value.is_none() => stop(rest, Fault::Truncated),
+            [CELL_OP] if cell.op.is_none() => stop(rest, Fault::Truncated),
+            [CELL_TIMESTAMP, ..] if cell.timestamp.is_none() => stop(rest, Fault::Truncated),
+            _ => stop_in(rest, CELL_CHECKSUM, "the end of a cell"),
+        };
+    };
+    if stored != crc {
+        return stop(rest, Fault::CellChecksum { stored, computed: crc });
+    }
+    let makes_sense = matches!(
+        (cell.op, cell.value, cell.timestamp),
+        (None, Some(_), _)
+            | (Some(CellOp::DeleteOneVersion), None, Some(_))
+            | (Some(CellOp::DeleteAllVersions), None, None)
+            | (Some(CellOp::Increment), Some(Value::Integer(_)), None)
+    );
+    if !makes_sense {
+        return stop(start, Fault::CellShape);
+    }
+    Ok(((cell, crc), after))
+}
+
+/// A payload of `SIZE` bytes behind its type code.
+#[inline(always)]
+fn fixed<'a, const SIZE: usize>(payload: &'a [u8], length: &[u8; 4]) -> Parsed<'a, &'a [u8; SIZE]> {
+    if u32::from_le_bytes(*length) as usize != SIZE + 1 {
+        return stop(payload, Fault::Length);
+    }
+    match payload.split_first_chunk::<SIZE>() {
+        Some(found) => Ok(found),
+        None => stop(payload, Fault::Truncated),
+    }
+}
+
+/// A payload with its own length behind its type code, and the checksum with it.
+#[inline(always)]
+fn variable<'a>(payload: &'a [u8], length: &[u8; 4], crc: u8) -> Parsed<'a, (&'a [u8], u8)> {
+    let Some((inner, after)) = payload.split_first_chunk::<4>() else {
+        return stop(payload, Fault::Truncated);
+    };
+    let size = u32::from_le_bytes(*inner);
+    if u64::from(size) + 5 != u64::from(u32::from_le_bytes(*length)) {
+        return stop(payload, Fault::Length);
+    }
+    let Some((bytes, after)) = after.split_at_checked(size as usize) else {
+        return stop(after, Fault::Truncated);
+    };
+    Ok(((bytes, crc8::update(crc8::update_4(crc, inner), bytes)), after))
+}
+
+/// `bytes`, which are followed by `after`, as text.
+#[inline(always)]
+fn text<'a>(bytes: &'a [u8], after: &[u8]) -> Result<&'a str, Stop> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(_) => stop_within(bytes, after, Fault::Utf8),
+    }
+}
+
+/// What follows the tag of an extension: the sequence info, and sub-tags from a newer service, which are skipped.
+#[inline(never)]
+fn read_extension(rest: &[u8]) -> Parsed<'_, Option<SequenceInfo>> {
+    let (mut inside, after) = sized(rest)?;
+    let mut sequence = None;
+    while let Some((&tag, rest)) = inside.split_first() {
+        let in_extension = inside;
+        let (body, next) = match sized(rest) {
+            Ok(found) => found,
+            // Offsets count from the end of the whole input, so this one is at the start of the sub-tag.
+            Err(_) => return stop_within(in_extension, after, Fault::Truncated),
+        };
+        match tag {
+            SEQUENCE_INFO if sequence.is_none() => match sequence_info(body) {
+                Some(info) => sequence = Some(info),
+                None => return stop_within(in_extension, after, Fault::Length),
+            },
+            // 0x10 and above are free for sub-tags that do not exist yet.
+            0x10.. => {}
+            found => {
+                let expected = "a sub-tag of the extension";
+                return stop_within(in_extension, after, Fault::Tag { expected, found });
+            }
+        }
+        inside = next;
+    }
+    Ok((sequence, after))
+}
+
+/// Stops at the start of `inside`, which is followed by `after`.
+#[cold]
+fn stop_within<T>(inside: &[u8], after: &[u8], fault: Fault) -> Result<T, Stop> {
+    Err(Stop::new(inside.len() + after.len(), fault))
+}
+
+/// A u32 length and as many bytes.
+fn sized(rest: &[u8]) -> Parsed<'_, &[u8]> {
+    let found = rest
+        .split_first_chunk::<4>()
+        .and_then(|(length, bytes)| bytes.split_at_checked(u32::from_le_bytes(*length) as usize));
+    match found {
+        Some(found) => Ok(found),
+        None => stop(rest, Fault::Truncated),
+    }
+}
+
+fn sequence_info(body: &[u8]) -> Option<SequenceInfo> {
+    let (&[SEQUENCE_EPOCH, ref epoch @ ..], rest) = body.split_first_chunk::<5>()? else { return None };
+    let (&[SEQUENCE_TIMESTAMP, ref timestamp @ ..], rest) = rest.split_first_chunk::<9>()? else {
+        return None;
+    };
+    let (&[SEQUENCE_ROW_INDEX, ref row_index @ ..], []) = rest.split_first_chunk::<5>()? else {
+        return None;
+    };
+    Some(SequenceInfo {
+        epoch: i32::from_le_bytes(*epoch),
+        timestamp_us: i64::from_le_bytes(*timestamp),
+        row_index: i32::from_le_bytes(*row_index),
+    })
+}

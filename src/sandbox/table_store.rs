@@ -1,0 +1,115 @@
+//! The local Table Store: strict, in memory, used by the unmodified official SDKs.
+//!
+//! Promises: requests are verified and limited as by the service, with its texts; row changes are atomic; pages,
+//! capacity units and data sizes follow the documented rules. Tables are stored or [generated](generated). Secondary
+//! indexes are kept as definitions, their rows are not maintained. Not served: Streams, local transactions, search
+//! indexes, BulkExport and BulkImport, compressed requests; such calls are refused, never half done.
+
+mod auth;
+mod change;
+mod filter;
+pub mod generated;
+mod instance;
+mod operations;
+mod projection;
+mod range;
+mod request_row;
+mod rows;
+mod schema;
+mod server;
+mod service_error;
+mod stored;
+mod table;
+mod tables;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+pub use auth::Account;
+pub use generated::{GeneratedTable, Shape};
+
+use self::instance::Instance;
+use self::server::Front;
+use self::service_error::ServiceError;
+use self::table::Table;
+use super::counters::Counters;
+use super::faults::Faults;
+use super::http::Server;
+use crate::model::{KeyRange, Row, RowHasher, RowSum};
+use crate::{Error, Kind, Result};
+
+/// A running Table Store with one instance.
+pub struct TableStore {
+    server: Server,
+    instance: Arc<Instance>,
+}
+
+impl TableStore {
+    /// Listens on `127.0.0.1:port`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when the port is taken.
+    pub async fn start(
+        port: u16,
+        account: Account,
+        tables: Vec<GeneratedTable>,
+        table_ready_after: Duration,
+        faults: Faults,
+        counters: Counters,
+    ) -> Result<TableStore> {
+        let tables = tables.into_iter().map(Table::generated).collect();
+        let instance = Arc::new(Instance::new(tables, table_ready_after, faults));
+        let request_number = AtomicU64::new(1);
+        let front = Front { account, instance: Arc::clone(&instance), counters, request_number };
+        Ok(TableStore { server: Server::start(port, Arc::new(front)).await?, instance })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// Shows every row that a client could read now, with all readable versions, in key order.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn for_each_row(&self, table: &str, mut visit: impl FnMut(&Row<'_>)) -> Result<()> {
+        let now = self.instance.now();
+        let shown = self.instance.inspect(table, |table| {
+            let all = KeyRange::all(table.definition.primary_key.len());
+            table.scan(&all, now, |row| {
+                visit(row);
+                ControlFlow::Continue(())
+            });
+            Ok(())
+        });
+        shown.map_err(|error: ServiceError| {
+            Error::new(Kind::NotFound, "read").on(format!("sandbox table `{table}`")).because(error.message)
+        })
+    }
+
+    /// Rows and row-sum of a table as a client could read it now: what a complete backup must hold.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn row_sum(&self, table: &str) -> Result<(u64, RowSum)> {
+        let (mut hasher, mut rows, mut sum) = (RowHasher::default(), 0, RowSum::default());
+        self.for_each_row(table, |row| {
+            sum += hasher.row(row);
+            rows += 1;
+        })?;
+        Ok((rows, sum))
+    }
+
+    /// Moves the clock that cell timestamps and TTL go by.
+    pub fn advance_clock(&self, by: Duration) {
+        self.instance.advance_clock(by);
+    }
+
+    /// Lets requests in flight finish, then closes.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}

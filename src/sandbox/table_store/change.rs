@@ -1,0 +1,277 @@
+//! One row change: put, update or delete, with its conditions, applied to a table as a whole or not at all.
+
+use bytes::Bytes;
+
+use super::filter::Filter;
+use super::request_row::{ChangeKind, decode_change, owned_key, size_of};
+use super::schema::value_type_name;
+use super::service_error::{Answer, ServiceError};
+use super::stored::{StoredRow, StoredValue};
+use super::table::{Content, Table, capacity_units, data_size};
+use crate::model::{Cell, CellOp, PrimaryKey, PrimaryKeyValue, Row, Value};
+use crate::{plainbuffer, proto};
+
+/// A decoded row change that passed every check which needs no table.
+pub struct Change<'a> {
+    /// Put, update or delete.
+    pub kind: ChangeKind,
+    /// Key and cells.
+    pub row: Row<'a>,
+    existence: proto::RowExistenceExpectation,
+    condition: Option<Filter>,
+    returns: proto::ReturnType,
+    return_columns: &'a [String],
+}
+
+/// What a change that was applied answers.
+pub struct Written {
+    /// Capacity units.
+    pub consumed: proto::ConsumedCapacity,
+    /// The row asked for with `return_content`.
+    pub row: Option<Bytes>,
+}
+
+impl<'a> Change<'a> {
+    /// Decodes and checks.
+    ///
+    /// # Errors
+    /// `OTSParameterInvalid`.
+    pub fn decode(
+        kind: ChangeKind,
+        bytes: &'a [u8],
+        condition: &'a proto::Condition,
+        returns: Option<&'a proto::ReturnContent>,
+    ) -> Answer<Change<'a>> {
+        let mut row = Row::default();
+        decode_change(bytes, &mut row, kind)?;
+        if kind == ChangeKind::Update && row.cells.is_empty() {
+            // Own wording.
+            return Err(ServiceError::parameter("No attribute column specified to update row."));
+        }
+        let invalid = |error: prost::UnknownEnumValue| ServiceError::parameter(format!("{error}."));
+        let existence = proto::RowExistenceExpectation::try_from(condition.row_existence).map_err(invalid)?;
+        let (returns, return_columns) = match returns {
+            None => (proto::ReturnType::RtNone, [].as_slice()),
+            Some(content) => (content.return_type(), content.return_column_names.as_slice()),
+        };
+        let condition = condition.column_condition.as_deref().filter(|bytes| !bytes.is_empty());
+        let condition = condition.map(Filter::decode_condition).transpose()?;
+        Ok(Change { kind, row, existence, condition, returns, return_columns })
+    }
+
+    /// Bytes by the data-size rule.
+    pub fn size(&self) -> usize {
+        size_of(&self.row)
+    }
+
+    /// The first primary key value, which says the partition.
+    pub fn partition_key(&self) -> Option<PrimaryKeyValue<'a>> {
+        self.row.key.first().map(|(_, value)| *value)
+    }
+
+    /// Applies the change at `now` (ms). Returns what it answers, and the key with the row that was there before.
+    ///
+    /// # Errors
+    /// With any error the table is as it was.
+    pub fn apply(&self, table: &mut Table, now: i64) -> Answer<(Written, Undo)> {
+        self.check_against(table, now)?;
+        let key = self.resolve_key(table, now)?;
+        let read_units = self.check_conditions(table, &key, now)?;
+        let (horizon, max_versions) = (table.horizon(now), table.max_versions());
+        let rows = match &mut table.content {
+            Content::Stored(rows) => rows,
+            Content::Generated(_) => return Err(read_only(&table.definition.name)),
+        };
+        let before = rows.get(&key).cloned();
+        match self.kind {
+            ChangeKind::Delete => {
+                rows.remove(&key);
+            }
+            ChangeKind::Put => {
+                let mut row = StoredRow::new(self.newest_timestamp(now));
+                self.change_cells(&mut row, now, horizon, max_versions)?;
+                rows.insert(key.clone(), row);
+            }
+            ChangeKind::Update => {
+                let live = before.clone().filter(|row| row.is_visible(horizon));
+                let only_deletes = self.row.cells.iter().all(|cell| cell.value.is_none());
+                if live.is_some() || !only_deletes {
+                    let mut row = live.unwrap_or_else(|| StoredRow::new(self.newest_timestamp(now)));
+                    self.change_cells(&mut row, now, horizon, max_versions)?;
+                    rows.insert(key.clone(), row);
+                }
+            }
+        }
+        let unit = proto::CapacityUnit { read: Some(read_units), write: Some(capacity_units(self.size())) };
+        let consumed = proto::ConsumedCapacity { capacity_unit: unit, capacity_data_size: None };
+        let row = self.returned(table, &key, now);
+        Ok((Written { consumed, row }, Undo { key, before }))
+    }
+
+    fn newest_timestamp(&self, now: i64) -> i64 {
+        self.row.cells.iter().map(|cell| cell.timestamp.unwrap_or(now)).max().unwrap_or(now)
+    }
+
+    /// Key shape, options, predefined types, timestamps.
+    fn check_against(&self, table: &Table, now: i64) -> Answer<()> {
+        table.check_key(&self.row.key)?;
+        if matches!(table.content, Content::Generated(_)) {
+            return Err(read_only(&table.definition.name));
+        }
+        let options = &table.definition.options;
+        if self.kind == ChangeKind::Update && options.allow_update == Some(false) {
+            // Own wording.
+            return Err(ServiceError::parameter("The table does not allow update operations."));
+        }
+        let deviation = options.deviation_seconds.unwrap_or(86_400).saturating_mul(1_000);
+        let earliest = now.saturating_sub(deviation).max(table.horizon(now));
+        let latest = now.saturating_add(deviation);
+        for cell in self.row.cells.iter().filter(|cell| cell.op.is_none()) {
+            if let Some(at) = cell.timestamp.filter(|at| !(earliest..latest).contains(at)) {
+                // Own wording: the service's text is not known.
+                return Err(ServiceError::parameter(format!(
+                    "The timestamp of attribute column '{}' is out of range: {at} is not in [{earliest}, {latest}).",
+                    cell.name
+                )));
+            }
+        }
+        for defined in &table.definition.defined_columns {
+            for cell in self.row.cells.iter().filter(|cell| cell.name == defined.name) {
+                let found = cell.value.map(Value::value_type).filter(|found| *found != defined.column_type);
+                if let Some(found) = found {
+                    return Err(ServiceError::parameter(format!(
+                        "Invalid column type for column {} expect {} actual {}",
+                        cell.name,
+                        value_type_name(defined.column_type),
+                        value_type_name(found)
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the row, with a value for the auto-increment column.
+    fn resolve_key(&self, table: &mut Table, now: i64) -> Answer<PrimaryKey> {
+        use proto::RowExistenceExpectation as Expect;
+        let automatic = table.definition.primary_key.iter().position(|column| column.auto_increment);
+        let holds = |at: usize| self.row.key.get(at).map(|(_, value)| *value);
+        let placeholders =
+            self.row.key.iter().filter(|(_, value)| *value == PrimaryKeyValue::AutoIncrement).count();
+        let wants_value = automatic.and_then(holds) == Some(PrimaryKeyValue::AutoIncrement);
+        if placeholders > usize::from(wants_value) {
+            return Err(ServiceError::parameter("VT_AUTO_INCREMENT is an invalid type for the primary key."));
+        }
+        if wants_value {
+            if self.existence != Expect::Ignore || self.kind == ChangeKind::Delete {
+                return Err(ServiceError::parameter(format!(
+                    "Invalid expect:{} when modify row with pk auto increment",
+                    self.existence.as_str_name()
+                )));
+            }
+            table.last_increment = now.saturating_mul(1_000).max(table.last_increment + 1);
+            let mut row = Row { key: self.row.key.clone(), ..Row::default() };
+            for (_, value) in &mut row.key {
+                if *value == PrimaryKeyValue::AutoIncrement {
+                    *value = PrimaryKeyValue::Integer(table.last_increment);
+                }
+            }
+            return owned_key(&row);
+        }
+        // A value of the client's own can only address a row that is there.
+        if automatic.is_some() && self.kind != ChangeKind::Delete && self.existence != Expect::ExpectExist {
+            return Err(ServiceError::condition());
+        }
+        owned_key(&self.row)
+    }
+
+    /// Row existence and column condition. Returns the read capacity units they cost.
+    fn check_conditions(&self, table: &Table, key: &PrimaryKey, now: i64) -> Answer<i32> {
+        use proto::RowExistenceExpectation as Expect;
+        if self.existence == Expect::Ignore && self.condition.is_none() {
+            return Ok(0);
+        }
+        let passes = |row: &Row<'_>| self.condition.as_ref().is_none_or(|condition| condition.matches(row));
+        let (mut exists, mut matches, mut size) = (false, false, 0);
+        table.point(key, now, |row| {
+            exists = true;
+            matches = passes(row);
+            size = data_size(row, table.counts_timestamps());
+        });
+        if !exists {
+            matches = passes(&Row { key: self.row.key.clone(), ..Row::default() });
+        }
+        let expected = match self.existence {
+            Expect::Ignore => true,
+            Expect::ExpectExist => exists,
+            Expect::ExpectNotExist => !exists,
+        };
+        if expected && matches { Ok(capacity_units(size)) } else { Err(ServiceError::condition()) }
+    }
+
+    fn change_cells(&self, row: &mut StoredRow, now: i64, horizon: i64, max_versions: usize) -> Answer<()> {
+        for Cell { name, value, op, timestamp } in &self.row.cells {
+            match (op, value) {
+                (Some(CellOp::DeleteAllVersions), _) => row.delete_column(name),
+                (Some(CellOp::DeleteOneVersion), _) => {
+                    row.delete_version(name, timestamp.unwrap_or_default())
+                }
+                (Some(CellOp::Increment), Some(Value::Integer(step))) => {
+                    let value = match row.newest(name, horizon) {
+                        None => Some(*step),
+                        Some(StoredValue::Integer(value)) => value.checked_add(*step),
+                        Some(_) => None,
+                    };
+                    // Own wording.
+                    let value = value.ok_or_else(|| {
+                        ServiceError::parameter(format!("The column '{name}' can not be incremented."))
+                    })?;
+                    row.put(name, now, StoredValue::Integer(value), max_versions);
+                }
+                (_, Some(value)) => row.put(name, timestamp.unwrap_or(now), (*value).into(), max_versions),
+                (None, None) => {}
+                (Some(CellOp::Increment), None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn returned(&self, table: &Table, key: &PrimaryKey, now: i64) -> Option<Bytes> {
+        match self.returns {
+            proto::ReturnType::RtNone => None,
+            proto::ReturnType::RtPk => Some(plainbuffer::encode_key(&table.key_names(), key).into()),
+            proto::ReturnType::RtAfterModify => {
+                let mut returned = None;
+                table.point(key, now, |row| {
+                    row.cells.retain(|cell| self.return_columns.iter().any(|name| name == cell.name));
+                    row.cells.dedup_by(|older, newer| older.name == newer.name);
+                    returned = Some(plainbuffer::encode_row(row).into());
+                });
+                returned
+            }
+        }
+    }
+}
+
+/// How to take back a change: part of an atomic batch that failed later.
+pub struct Undo {
+    key: PrimaryKey,
+    before: Option<StoredRow>,
+}
+
+impl Undo {
+    /// Puts the row back as it was.
+    pub fn run(self, table: &mut Table) {
+        if let Content::Stored(rows) = &mut table.content {
+            match self.before {
+                Some(row) => rows.insert(self.key, row),
+                None => rows.remove(&self.key),
+            };
+        }
+    }
+}
+
+fn read_only(table: &str) -> ServiceError {
+    let text = format!("Table '{table}' is generated by the sandbox and can not be written.");
+    ServiceError::new(403, "OTSNoPermissionAccess", text)
+}

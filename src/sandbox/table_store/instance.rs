@@ -1,0 +1,162 @@
+//! One instance: its tables, its clock, its faults.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::schema::check_table_name;
+use super::service_error::{Answer, ServiceError};
+use super::table::Table;
+use crate::sandbox::faults::{Action, Faults, Service};
+
+/// Tables of one instance, without a ticket (asserted by the Java SDK's tests).
+const MAX_TABLES: usize = 64;
+
+/// The tables of an instance, shared by all requests.
+pub struct Instance {
+    tables: RwLock<BTreeMap<String, Arc<RwLock<Table>>>>,
+    clock_offset_ms: AtomicI64,
+    /// How long a new table answers `OTSTableNotReady`.
+    pub table_ready_after: Duration,
+    /// Faults by operation, and by row as `<operation>/row`.
+    pub faults: Faults,
+}
+
+/// One request to an operation.
+pub struct Call<'a> {
+    /// As in the path.
+    pub operation: &'a str,
+    /// The instance's clock, in milliseconds.
+    pub now: i64,
+    /// The instance's faults.
+    pub faults: &'a Faults,
+}
+
+impl Call<'_> {
+    /// What goes wrong with one row of a batch: rules on `BatchWriteRow/row` and `BatchGetRow/row`.
+    pub fn row_fault(&self, table: &str) -> Option<ServiceError> {
+        match self.faults.check(Service::TableStore, &format!("{}/row", self.operation), table) {
+            Some(Action::Error { status, code, message }) => Some(ServiceError::new(status, code, message)),
+            _ => None,
+        }
+    }
+}
+
+impl Instance {
+    /// An instance with `tables`.
+    pub fn new(tables: Vec<Table>, table_ready_after: Duration, faults: Faults) -> Instance {
+        let named = |table: Table| (table.definition.name.clone(), Arc::new(RwLock::new(table)));
+        Instance {
+            tables: RwLock::new(tables.into_iter().map(named).collect()),
+            clock_offset_ms: AtomicI64::new(0),
+            table_ready_after,
+            faults,
+        }
+    }
+
+    /// The instance's clock in milliseconds: the real one plus what [`Instance::advance_clock`] added.
+    pub fn now(&self) -> i64 {
+        Timestamp::now().as_millisecond() + self.clock_offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// Moves the clock that cell timestamps and TTL go by; signatures go by the real one.
+    pub fn advance_clock(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.clock_offset_ms.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Table names, ascending.
+    pub fn table_names(&self) -> Vec<String> {
+        self.tables().keys().cloned().collect()
+    }
+
+    /// Adds a table.
+    ///
+    /// # Errors
+    /// `OTSObjectAlreadyExist`, `OTSQuotaExhausted`.
+    pub fn add(&self, table: Table) -> Answer<()> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let name = table.definition.name.clone();
+        if tables.contains_key(&name) {
+            let text = "Requested table already exists.";
+            return Err(ServiceError::new(409, "OTSObjectAlreadyExist", text));
+        }
+        if tables.len() >= MAX_TABLES {
+            let text = format!("Number of tables exceeds the quota:{MAX_TABLES}.");
+            return Err(ServiceError::new(403, "OTSQuotaExhausted", text));
+        }
+        tables.insert(name, Arc::new(RwLock::new(table)));
+        Ok(())
+    }
+
+    /// Removes a table.
+    ///
+    /// # Errors
+    /// `OTSObjectNotExist`.
+    pub fn remove(&self, name: &str) -> Answer<()> {
+        check_table_name(name)?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.remove(name).map(drop).ok_or_else(ServiceError::no_table)
+    }
+
+    /// Runs `work` on a table whether it is ready or not.
+    ///
+    /// # Errors
+    /// `OTSParameterInvalid`, `OTSObjectNotExist`, and those of `work`.
+    pub fn inspect<T>(&self, name: &str, work: impl FnOnce(&Table) -> Answer<T>) -> Answer<T> {
+        let table = self.find(name)?;
+        work(&read(&table))
+    }
+
+    /// Runs `work` on a table whether it is ready or not, alone.
+    ///
+    /// # Errors
+    /// As [`Instance::inspect`].
+    pub fn change<T>(&self, name: &str, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
+        let table = self.find(name)?;
+        work(&mut write(&table))
+    }
+
+    /// Runs `work` on the rows of a table at `now` (ms).
+    ///
+    /// # Errors
+    /// As [`Instance::inspect`], and `OTSTableNotReady`.
+    pub fn read<T>(&self, name: &str, now: i64, work: impl FnOnce(&Table) -> Answer<T>) -> Answer<T> {
+        self.inspect(name, |table| check_ready(table, now).and_then(|()| work(table)))
+    }
+
+    /// Runs `work` on the rows of a table at `now` (ms), alone.
+    ///
+    /// # Errors
+    /// As [`Instance::read`].
+    pub fn write<T>(&self, name: &str, now: i64, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
+        self.change(name, |table| check_ready(table, now).and_then(|()| work(table)))
+    }
+
+    fn find(&self, name: &str) -> Answer<Arc<RwLock<Table>>> {
+        check_table_name(name)?;
+        self.tables().get(name).cloned().ok_or_else(ServiceError::no_table)
+    }
+
+    fn tables(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<RwLock<Table>>>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_ready(table: &Table, now: i64) -> Answer<()> {
+    if now >= table.ready_at {
+        return Ok(());
+    }
+    Err(ServiceError::new(404, "OTSTableNotReady", "The table is not ready."))
+}
+
+fn read(table: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
+    table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
+    table.write().unwrap_or_else(PoisonError::into_inner)
+}

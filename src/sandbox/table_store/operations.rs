@@ -1,0 +1,121 @@
+//! From an operation's name and body to the body of its answer.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::instance::{Call, Instance};
+use super::range::{self, PageFault};
+use super::request_row::ChangeKind;
+use super::service_error::{Answer, ServiceError};
+use super::{rows, tables};
+use crate::proto;
+
+/// Every operation that is served.
+pub const OPERATIONS: [&str; 13] = [
+    "CreateTable",
+    "DescribeTable",
+    "UpdateTable",
+    "DeleteTable",
+    "ListTable",
+    "ComputeSplitPointsBySize",
+    "GetRow",
+    "GetRange",
+    "BatchGetRow",
+    "PutRow",
+    "UpdateRow",
+    "DeleteRow",
+    "BatchWriteRow",
+];
+
+/// Runs one operation.
+///
+/// # Errors
+/// As the service.
+pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageFault) -> Answer<Vec<u8>> {
+    let now = call.now;
+    Ok(match call.operation {
+        "CreateTable" => tables::create(instance, &decode(body)?, now)?.encode_to_vec(),
+        "DescribeTable" => {
+            let request: proto::DescribeTableRequest = decode(body)?;
+            tables::describe(instance, &request.table_name)?.encode_to_vec()
+        }
+        "UpdateTable" => tables::update(instance, &decode(body)?, now)?.encode_to_vec(),
+        "DeleteTable" => {
+            let request: proto::DeleteTableRequest = decode(body)?;
+            instance.remove(&request.table_name)?;
+            proto::DeleteTableResponse {}.encode_to_vec()
+        }
+        "ListTable" => {
+            let _: proto::ListTableRequest = decode(body)?;
+            proto::ListTableResponse { table_names: instance.table_names() }.encode_to_vec()
+        }
+        "ComputeSplitPointsBySize" => {
+            let request: proto::ComputeSplitPointsBySizeRequest = decode(body)?;
+            let work = |table: &_| range::split_points(table, &request, now);
+            instance.read(&request.table_name, now, work)?.encode_to_vec()
+        }
+        "GetRow" => rows::get_row(instance, &decode(body)?, now)?.encode_to_vec(),
+        "GetRange" => {
+            let request: proto::GetRangeRequest = decode(body)?;
+            let work = |table: &_| range::get_range(table, &request, now, page_fault);
+            instance.read(&request.table_name, now, work)?.encode_to_vec()
+        }
+        "BatchGetRow" => rows::batch_get_row(instance, &decode(body)?, call)?.encode_to_vec(),
+        "PutRow" => {
+            let request: proto::PutRowRequest = decode(body)?;
+            check_no_transaction(request.transaction_id.as_deref())?;
+            let (table, row, returns) = (&request.table_name, &request.row, request.return_content.as_ref());
+            let done =
+                rows::write_row(instance, ChangeKind::Put, table, row, &request.condition, returns, now)?;
+            proto::PutRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
+        }
+        "UpdateRow" => {
+            let request: proto::UpdateRowRequest = decode(body)?;
+            check_no_transaction(request.transaction_id.as_deref())?;
+            let (table, row, returns) =
+                (&request.table_name, &request.row_change, request.return_content.as_ref());
+            let done =
+                rows::write_row(instance, ChangeKind::Update, table, row, &request.condition, returns, now)?;
+            proto::UpdateRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
+        }
+        "DeleteRow" => {
+            let request: proto::DeleteRowRequest = decode(body)?;
+            check_no_transaction(request.transaction_id.as_deref())?;
+            let (table, row, returns) =
+                (&request.table_name, &request.primary_key, request.return_content.as_ref());
+            let done =
+                rows::write_row(instance, ChangeKind::Delete, table, row, &request.condition, returns, now)?;
+            proto::DeleteRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
+        }
+        "BatchWriteRow" => rows::batch_write_row(instance, &decode(body)?, call)?.encode_to_vec(),
+        other => return Err(ServiceError::unsupported(other)),
+    })
+}
+
+/// The table that a request is about, for faults: the first field of every message that has one. Batches have their
+/// table one message deeper.
+pub fn table_name(operation: &str, body: &Bytes) -> String {
+    let name = match operation {
+        "CreateTable" => {
+            decode::<proto::CreateTableRequest>(body).ok().map(|request| request.table_meta.table_name)
+        }
+        "BatchGetRow" => decode::<proto::BatchGetRowRequest>(body)
+            .ok()
+            .and_then(|request| request.tables.into_iter().next().map(|table| table.table_name)),
+        "BatchWriteRow" => decode::<proto::BatchWriteRowRequest>(body)
+            .ok()
+            .and_then(|request| request.tables.into_iter().next().map(|table| table.table_name)),
+        _ => decode::<proto::DescribeTableRequest>(body).ok().map(|request| request.table_name),
+    };
+    name.unwrap_or_default()
+}
+
+fn decode<M: Message + Default>(body: &Bytes) -> Answer<M> {
+    // Own wording.
+    M::decode(body.clone())
+        .map_err(|error| ServiceError::parameter(format!("Failed to parse the request body: {error}.")))
+}
+
+fn check_no_transaction(id: Option<&str>) -> Answer<()> {
+    if id.is_some() { Err(ServiceError::unsupported("local transactions")) } else { Ok(()) }
+}

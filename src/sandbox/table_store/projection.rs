@@ -1,0 +1,120 @@
+//! What a read wants of each row: columns, versions, a time range, a filter.
+
+use super::filter::Filter;
+use super::schema::check_column_name;
+use super::service_error::{Answer, ServiceError};
+use crate::model::Row;
+use crate::proto;
+
+/// Names in `columns_to_get` (asserted by the Java SDK's tests; the documents say 128).
+const MAX_COLUMNS_TO_GET: usize = 1_024;
+
+/// The part that GetRow, BatchGetRow and GetRange have in common.
+#[derive(Debug)]
+pub struct Projection<'a> {
+    columns_to_get: Vec<&'a str>,
+    /// Milliseconds, start inclusive, end exclusive.
+    time_range: Option<(i64, i64)>,
+    max_versions: usize,
+    filter: Option<Filter>,
+    start_column: Option<&'a str>,
+    end_column: Option<&'a str>,
+}
+
+/// The same fields as three request messages name them.
+pub struct Asked<'a> {
+    /// Empty means all.
+    pub columns_to_get: &'a [String],
+    /// One of this and `max_versions` is required.
+    pub time_range: Option<&'a proto::TimeRange>,
+    /// At least 1.
+    pub max_versions: Option<i32>,
+    /// An encoded filter.
+    pub filter: Option<&'a [u8]>,
+    /// First attribute column, inclusive.
+    pub start_column: Option<&'a str>,
+    /// Last attribute column, exclusive.
+    pub end_column: Option<&'a str>,
+}
+
+impl<'a> Projection<'a> {
+    /// Checks the fields. `no_version` is the operation's text for a request without any version condition.
+    ///
+    /// # Errors
+    /// `OTSParameterInvalid`.
+    pub fn new(asked: Asked<'a>, no_version: &str) -> Answer<Projection<'a>> {
+        if asked.columns_to_get.len() > MAX_COLUMNS_TO_GET {
+            let count = asked.columns_to_get.len();
+            return Err(ServiceError::parameter(format!(
+                "The number of columns from the request exceeds the limit, limit count: {MAX_COLUMNS_TO_GET}, \
+                 column count: {count}."
+            )));
+        }
+        asked.columns_to_get.iter().try_for_each(|name| check_column_name(name))?;
+        if asked.time_range.is_none() && asked.max_versions.is_none() {
+            return Err(ServiceError::parameter(no_version));
+        }
+        let time_range = asked.time_range.map(time_range).transpose()?;
+        let max_versions = match asked.max_versions {
+            None => usize::MAX,
+            Some(versions) if versions > 0 => versions as usize,
+            Some(versions) => {
+                // Own wording.
+                return Err(ServiceError::parameter(format!("Invalid max versions: {versions}.")));
+            }
+        };
+        Ok(Projection {
+            columns_to_get: asked.columns_to_get.iter().map(String::as_str).collect(),
+            time_range,
+            max_versions,
+            filter: asked.filter.map(Filter::decode).transpose()?,
+            start_column: asked.start_column,
+            end_column: asked.end_column,
+        })
+    }
+
+    /// Cuts `row`, which holds every readable version, down to what is wanted. `false` when the row is not returned
+    /// at all: no named column is in it, or the filter fails.
+    pub fn apply(&self, row: &mut Row<'_>) -> bool {
+        if !self.columns_to_get.is_empty() {
+            row.cells.retain(|cell| self.columns_to_get.contains(&cell.name));
+            let names_key = || row.key.iter().any(|(name, _)| self.columns_to_get.contains(name));
+            if row.cells.is_empty() && !names_key() {
+                return false;
+            }
+        }
+        if let Some(start) = self.start_column {
+            row.cells.retain(|cell| cell.name >= start);
+        }
+        if let Some(end) = self.end_column {
+            row.cells.retain(|cell| cell.name < end);
+        }
+        if let Some((start, end)) = self.time_range {
+            row.cells.retain(|cell| cell.timestamp.is_some_and(|at| (start..end).contains(&at)));
+        }
+        if self.max_versions < usize::MAX {
+            self.keep_newest(row);
+        }
+        self.filter.as_ref().is_none_or(|filter| filter.apply(row))
+    }
+
+    fn keep_newest(&self, row: &mut Row<'_>) {
+        let mut previous: Option<&str> = None;
+        let mut count = 0;
+        row.cells.retain(|cell| {
+            count = if previous == Some(cell.name) { count + 1 } else { 1 };
+            previous = Some(cell.name);
+            count <= self.max_versions
+        });
+    }
+}
+
+fn time_range(range: &proto::TimeRange) -> Answer<(i64, i64)> {
+    // Own wording.
+    let invalid = || ServiceError::parameter("Invalid time range.");
+    match (range.specific_time, range.start_time, range.end_time) {
+        (Some(at), None, None) if (0..i64::MAX).contains(&at) => Ok((at, at + 1)),
+        (None, Some(start), Some(end)) if 0 <= start && start < end => Ok((start, end)),
+        _ => Err(invalid()),
+    }
+}

@@ -1,0 +1,272 @@
+//! GetRange: pages of rows in key order, and ComputeSplitPointsBySize.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::projection::{Asked, Projection};
+use super::request_row::{KeyPlace, decode_row, owned_key};
+use super::schema;
+use super::service_error::{Answer, ServiceError};
+use super::table::{Content, Table, capacity_units, data_size};
+use crate::model::{KeyRange, PrimaryKey, Row};
+use crate::{plainbuffer, proto};
+
+/// Rows of one page (asserted by the Java SDK's tests).
+const PAGE_ROWS: usize = 5_000;
+
+/// Bytes scanned for one page, by the data-size rule ("GetRange" in the developer guide).
+const PAGE_SIZE: usize = 4_194_304;
+
+/// Default unit of `split_size`, in bytes.
+const SPLIT_UNIT: i64 = 100 << 20;
+
+/// Smallest unit, in bytes (asserted by the Java SDK's tests).
+const MIN_SPLIT_UNIT: i64 = 1 << 20;
+
+/// What a fault makes of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PageFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The next key is the page's own first key.
+    RepeatNextKey,
+    /// The checksum of the last row is wrong.
+    BadRowChecksum,
+    /// No rows, and the next key is where the page would have begun.
+    Empty,
+}
+
+/// Answers a GetRange request at `now` (ms).
+///
+/// # Errors
+/// `OTSParameterInvalid`, `OTSInvalidPK`.
+pub fn get_range(
+    table: &Table,
+    request: &proto::GetRangeRequest,
+    now: i64,
+    fault: PageFault,
+) -> Answer<proto::GetRangeResponse> {
+    let projection = Projection::new(
+        Asked {
+            columns_to_get: &request.columns_to_get,
+            time_range: request.time_range.as_ref(),
+            max_versions: request.max_versions,
+            filter: request.filter.as_deref(),
+            start_column: request.start_column.as_deref(),
+            end_column: request.end_column.as_deref(),
+        },
+        "No version condition is specified.",
+    )?;
+    if request.token.is_some() || request.transaction_id.is_some() {
+        return Err(ServiceError::unsupported("paging inside a row, local transactions"));
+    }
+    let (mut start, mut end) = (Row::default(), Row::default());
+    decode_row(&request.inclusive_start_primary_key, &mut start, KeyPlace::Bound)?;
+    decode_row(&request.exclusive_end_primary_key, &mut end, KeyPlace::Bound)?;
+    table.check_key(&start.key)?;
+    table.check_key(&end.key)?;
+    let range = KeyRange { start: owned_key(&start)?, end: owned_key(&end)? };
+    let forward = match proto::Direction::try_from(request.direction) {
+        Ok(direction) => direction == proto::Direction::Forward,
+        Err(error) => return Err(ServiceError::parameter(format!("{error}."))),
+    };
+    if forward && range.start >= range.end {
+        return Err(ServiceError::parameter("Begin key must less than end key in FORWARD"));
+    }
+    if !forward && range.start <= range.end {
+        return Err(ServiceError::parameter("Begin key must more than end key in BACKWARD"));
+    }
+    let limit = match request.limit {
+        None => PAGE_ROWS,
+        Some(limit) if limit > 0 => PAGE_ROWS.min(limit as usize),
+        // Own wording.
+        Some(_) => return Err(ServiceError::parameter("The limit must be greater than 0.")),
+    };
+    let mut page = Page::new(table, &projection, limit, fault);
+    if forward {
+        table.scan(&range, now, |row| page.visit(row));
+    } else {
+        table.scan_backward(&range.start, &range.end, now, |row| page.visit(row));
+    }
+    Ok(page.finish())
+}
+
+/// A page as it fills up.
+struct Page<'t> {
+    table: &'t Table,
+    projection: &'t Projection<'t>,
+    limit: usize,
+    fault: PageFault,
+    counts_timestamps: bool,
+    body: Vec<u8>,
+    rows: usize,
+    scanned_rows: usize,
+    scanned_size: usize,
+    first: Option<PrimaryKey>,
+    next: Option<PrimaryKey>,
+}
+
+impl<'t> Page<'t> {
+    fn new(table: &'t Table, projection: &'t Projection<'t>, limit: usize, fault: PageFault) -> Page<'t> {
+        Page {
+            table,
+            projection,
+            limit,
+            fault,
+            counts_timestamps: table.counts_timestamps(),
+            body: Vec::new(),
+            rows: 0,
+            scanned_rows: 0,
+            scanned_size: 0,
+            first: None,
+            next: None,
+        }
+    }
+
+    fn visit(&mut self, row: &mut Row<'_>) -> ControlFlow<()> {
+        let size = data_size(row, self.counts_timestamps);
+        let is_full = self.rows == self.limit
+            || self.scanned_rows == PAGE_ROWS
+            || (self.scanned_rows > 0 && self.scanned_size + size > PAGE_SIZE);
+        if is_full || self.fault == PageFault::Empty {
+            self.next = PrimaryKey::from_row(&row.key);
+            return ControlFlow::Break(());
+        }
+        self.scanned_rows += 1;
+        self.scanned_size += size;
+        if self.fault == PageFault::RepeatNextKey && self.first.is_none() {
+            self.first = PrimaryKey::from_row(&row.key);
+        }
+        if self.projection.apply(row) {
+            if self.body.is_empty() {
+                plainbuffer::write_header(&mut self.body);
+            }
+            plainbuffer::write_row(&mut self.body, row);
+            self.rows += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn finish(mut self) -> proto::GetRangeResponse {
+        if self.fault == PageFault::BadRowChecksum
+            && let Some(last) = self.body.last_mut()
+        {
+            *last ^= 1;
+        }
+        if self.first.is_some() {
+            self.next = self.first;
+        }
+        let names = self.table.key_names();
+        proto::GetRangeResponse {
+            consumed: read_consumed(self.scanned_size),
+            rows: Bytes::from(self.body),
+            next_start_primary_key: self.next.map(|key| plainbuffer::encode_key(&names, &key).into()),
+            next_token: None,
+            data_block_type: Some(proto::DataBlockType::DbtPlainBuffer as i32),
+            compress_type: Some(proto::CompressType::CptNone as i32),
+        }
+    }
+}
+
+/// Read capacity for `bytes` scanned.
+pub fn read_consumed(bytes: usize) -> proto::ConsumedCapacity {
+    let unit = proto::CapacityUnit { read: Some(capacity_units(bytes)), write: Some(0) };
+    proto::ConsumedCapacity { capacity_unit: unit, capacity_data_size: None }
+}
+
+/// Answers a ComputeSplitPointsBySize request at `now` (ms).
+///
+/// # Errors
+/// `OTSParameterInvalid`.
+pub fn split_points(
+    table: &Table,
+    request: &proto::ComputeSplitPointsBySizeRequest,
+    now: i64,
+) -> Answer<proto::ComputeSplitPointsBySizeResponse> {
+    if request.split_size <= 0 {
+        return Err(ServiceError::parameter("The split_size should be greater than 0."));
+    }
+    let unit = request.split_size_unit_in_byte.unwrap_or(SPLIT_UNIT);
+    if unit < MIN_SPLIT_UNIT {
+        return Err(ServiceError::parameter(format!(
+            "The split_size_unit_in_byte should be greater equal than: {MIN_SPLIT_UNIT}"
+        )));
+    }
+    let limit = match request.split_point_limit {
+        None => usize::MAX,
+        Some(limit) if limit > 0 => limit as usize,
+        Some(_) => {
+            return Err(ServiceError::parameter("The value of SplitPointLimit must be greater than 0."));
+        }
+    };
+    let size = request.split_size.saturating_mul(unit);
+    let mut points = match &table.content {
+        Content::Generated(generated) => {
+            let row_size = average_row_size(table, generated.rows, now);
+            let step = (size as u64 / row_size.max(1)).max(1);
+            let step = step.max(generated.rows.div_ceil((limit as u64).saturating_add(1)));
+            let first_rows =
+                (1..).map(|split| step.saturating_mul(split)).take_while(|row| *row < generated.rows);
+            first_rows.map(|row| shortest_between(&generated.key(row - 1), generated.key(row))).collect()
+        }
+        Content::Stored(_) => stored_points(table, usize::try_from(size).unwrap_or(usize::MAX), now),
+    };
+    points.truncate(limit);
+    let names = table.key_names();
+    let encoded = points.iter().map(|point| plainbuffer::encode_key(&names, point).into()).collect();
+    Ok(proto::ComputeSplitPointsBySizeResponse {
+        consumed: read_consumed(0),
+        schema: schema::describe_key(&table.definition.primary_key),
+        split_points: encoded,
+        locations: locations(points.len() + 1),
+    })
+}
+
+/// Bytes per row, from up to 64 rows spread over a generated table.
+fn average_row_size(table: &Table, rows: u64, now: i64) -> u64 {
+    let Content::Generated(generated) = &table.content else { return 1 };
+    let samples = rows.min(64);
+    let mut size = 0;
+    for sample in 0..samples {
+        let key = generated.key(sample * (rows / samples));
+        table.point(&key, now, |row| size += data_size(row, table.counts_timestamps()) as u64);
+    }
+    size.checked_div(samples).unwrap_or(1)
+}
+
+fn stored_points(table: &Table, split_size: usize, now: i64) -> Vec<PrimaryKey> {
+    let all = KeyRange::all(table.definition.primary_key.len());
+    let (mut points, mut size) = (Vec::new(), 0);
+    let mut previous: Option<PrimaryKey> = None;
+    table.scan(&all, now, |row| {
+        let key = PrimaryKey::from_row(&row.key);
+        if size >= split_size
+            && let (Some(previous), Some(key)) = (&previous, key.clone())
+        {
+            points.push(shortest_between(previous, key));
+            size = 0;
+        }
+        size += data_size(row, table.counts_timestamps());
+        previous = key;
+        ControlFlow::Continue(())
+    });
+    points
+}
+
+/// The shortest prefix of `key` that, padded with INF_MIN, lies after `previous`.
+fn shortest_between(previous: &PrimaryKey, mut key: PrimaryKey) -> PrimaryKey {
+    let same = previous.parts().iter().zip(key.parts()).take_while(|(a, b)| a == b).count();
+    key.0.truncate(same + 1);
+    key
+}
+
+/// Machines that hold `ranges` ranges: neighbours share one, in runs of at most 8.
+fn locations(ranges: usize) -> Vec<proto::compute_split_points_by_size_response::SplitLocation> {
+    let run = |number: usize| proto::compute_split_points_by_size_response::SplitLocation {
+        location: format!("{:032x}", 0xC0FF_EE00_0000_0000_0000_0000_0000_0000 + number as u128),
+        repeat: (ranges - number * 8).min(8) as i64,
+    };
+    (0..ranges.div_ceil(8)).map(run).collect()
+}

@@ -1,0 +1,271 @@
+//! Reads and writes of single rows and of batches.
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::instance::{Call, Instance};
+use super::projection::{Asked, Projection};
+use super::range::read_consumed;
+use super::request_row::{ChangeKind, KeyPlace, check_size, decode_row, owned_key};
+use super::service_error::{Answer, ServiceError};
+use super::table::{Table, data_size};
+use super::{change, schema};
+use crate::model::Row;
+use crate::{plainbuffer, proto};
+
+/// Rows of one BatchGetRow (asserted by the Java SDK's tests, as the next).
+const MAX_BATCH_READ: usize = 100;
+
+/// Rows of one BatchWriteRow.
+const MAX_BATCH_WRITE: usize = 200;
+
+/// GetRow.
+///
+/// # Errors
+/// As the service.
+pub fn get_row(
+    instance: &Instance,
+    request: &proto::GetRowRequest,
+    now: i64,
+) -> Answer<proto::GetRowResponse> {
+    let projection = Projection::new(
+        Asked {
+            columns_to_get: &request.columns_to_get,
+            time_range: request.time_range.as_ref(),
+            max_versions: request.max_versions,
+            filter: request.filter.as_deref(),
+            start_column: request.start_column.as_deref(),
+            end_column: request.end_column.as_deref(),
+        },
+        "No version condition is specified.",
+    )?;
+    if request.token.as_ref().is_some_and(|token| !token.is_empty()) || request.transaction_id.is_some() {
+        return Err(ServiceError::unsupported("paging inside a row, local transactions"));
+    }
+    let mut key = Row::default();
+    decode_row(&request.primary_key, &mut key, KeyPlace::Read)?;
+    instance.read(&request.table_name, now, |table| {
+        let (consumed, row) = read_row(table, &key, &projection, now)?;
+        Ok(proto::GetRowResponse { consumed, row, next_token: None })
+    })
+}
+
+fn read_row(
+    table: &Table,
+    key: &Row<'_>,
+    projection: &Projection<'_>,
+    now: i64,
+) -> Answer<(proto::ConsumedCapacity, Bytes)> {
+    table.check_key(&key.key)?;
+    let (mut found, mut size) = (Bytes::new(), 0);
+    table.point(&owned_key(key)?, now, |row| {
+        size = data_size(row, table.counts_timestamps());
+        if projection.apply(row) {
+            found = plainbuffer::encode_row(row).into();
+        }
+    });
+    Ok((read_consumed(size), found))
+}
+
+/// BatchGetRow: what needs no table refuses the whole request, the rest one row.
+///
+/// # Errors
+/// As the service.
+pub fn batch_get_row(
+    instance: &Instance,
+    request: &proto::BatchGetRowRequest,
+    call: &Call,
+) -> Answer<proto::BatchGetRowResponse> {
+    let count: usize = request.tables.iter().map(|table| table.primary_key.len()).sum();
+    check_row_count(count, MAX_BATCH_READ)?;
+    let mut tables = Vec::new();
+    for asked in &request.tables {
+        schema::check_table_name(&asked.table_name)?;
+        let projection = Projection::new(
+            Asked {
+                columns_to_get: &asked.columns_to_get,
+                time_range: asked.time_range.as_ref(),
+                max_versions: asked.max_versions,
+                filter: asked.filter.as_deref(),
+                start_column: asked.start_column.as_deref(),
+                end_column: asked.end_column.as_deref(),
+            },
+            "No version condition is specified while querying row.",
+        )?;
+        if asked.token.iter().any(|token| !token.is_empty()) {
+            return Err(ServiceError::unsupported("paging inside a row"));
+        }
+        let mut keys = Vec::new();
+        for bytes in &asked.primary_key {
+            let mut key = Row::default();
+            decode_row(bytes, &mut key, KeyPlace::Read)?;
+            keys.push(key);
+        }
+        tables.push((asked.table_name.as_str(), projection, keys));
+    }
+    let answer = |name: &str, key: &Row<'_>, projection: &Projection<'_>| {
+        let row = call
+            .row_fault(name)
+            .map_or(Ok(()), Err)
+            .and_then(|()| instance.read(name, call.now, |table| read_row(table, key, projection, call.now)));
+        match row {
+            Ok((consumed, row)) => proto::RowInBatchGetRowResponse {
+                is_ok: true,
+                error: None,
+                consumed: Some(consumed),
+                row: Some(row),
+                next_token: None,
+            },
+            Err(error) => proto::RowInBatchGetRowResponse {
+                is_ok: false,
+                error: Some(error.to_proto()),
+                ..Default::default()
+            },
+        }
+    };
+    let tables = tables.iter().map(|(name, projection, keys)| proto::TableInBatchGetRowResponse {
+        table_name: (*name).to_owned(),
+        rows: keys.iter().map(|key| answer(name, key, projection)).collect(),
+    });
+    Ok(proto::BatchGetRowResponse { tables: tables.collect() })
+}
+
+fn check_row_count(count: usize, limit: usize) -> Answer<()> {
+    if count > limit {
+        return Err(ServiceError::parameter(format!("Rows count exceeds the upper limit: {limit}.")));
+    }
+    if count == 0 {
+        // Own wording.
+        return Err(ServiceError::parameter("No row is specified in the batch."));
+    }
+    Ok(())
+}
+
+/// PutRow, UpdateRow and DeleteRow, whose messages have the same fields.
+///
+/// # Errors
+/// As the service.
+pub fn write_row(
+    instance: &Instance,
+    kind: ChangeKind,
+    table_name: &str,
+    row: &[u8],
+    condition: &proto::Condition,
+    returns: Option<&proto::ReturnContent>,
+    now: i64,
+) -> Answer<change::Written> {
+    schema::check_table_name(table_name)?;
+    let change = Change::decode(kind, row, condition, returns)?;
+    let operation = match kind {
+        ChangeKind::Put => "PutRow",
+        ChangeKind::Update => "UpdateRow",
+        ChangeKind::Delete => "DeleteRow",
+    };
+    check_size(operation, std::iter::once(change.size()))?;
+    instance.write(table_name, now, |table| Ok(change.apply(table, now)?.0))
+}
+
+/// BatchWriteRow: what needs no table refuses the whole request, the rest one row; or all rows of a table, when
+/// `is_atomic` is set.
+///
+/// # Errors
+/// As the service.
+pub fn batch_write_row(
+    instance: &Instance,
+    request: &proto::BatchWriteRowRequest,
+    call: &Call,
+) -> Answer<proto::BatchWriteRowResponse> {
+    let count: usize = request.tables.iter().map(|table| table.rows.len()).sum();
+    check_row_count(count, MAX_BATCH_WRITE)?;
+    if request.transaction_id.is_some() {
+        return Err(ServiceError::unsupported("local transactions"));
+    }
+    let mut tables = Vec::new();
+    for asked in &request.tables {
+        schema::check_table_name(&asked.table_name)?;
+        let changes = asked.rows.iter().map(|row| {
+            let kind = match proto::OperationType::try_from(row.r#type) {
+                Ok(proto::OperationType::Put) => ChangeKind::Put,
+                Ok(proto::OperationType::Update) => ChangeKind::Update,
+                Ok(proto::OperationType::Delete) => ChangeKind::Delete,
+                Err(error) => return Err(ServiceError::parameter(format!("{error}."))),
+            };
+            Change::decode(kind, &row.row_change, &row.condition, row.return_content.as_ref())
+        });
+        tables.push((asked.table_name.as_str(), changes.collect::<Answer<Vec<_>>>()?));
+    }
+    check_size("BatchWriteRow", tables.iter().flat_map(|(_, changes)| changes).map(Change::size))?;
+    let is_atomic = request.is_atomic.unwrap_or(false);
+    let answer = |(name, changes): &(&str, Vec<Change<'_>>)| {
+        let results = match is_atomic {
+            true => write_atomically(instance, name, changes, call),
+            false => changes.iter().map(|change| write_one(instance, name, change, call)).collect(),
+        };
+        proto::TableInBatchWriteRowResponse {
+            table_name: (*name).to_owned(),
+            rows: results.into_iter().map(row_result).collect(),
+        }
+    };
+    Ok(proto::BatchWriteRowResponse { tables: tables.iter().map(answer).collect() })
+}
+
+fn write_one(instance: &Instance, name: &str, change: &Change<'_>, call: &Call) -> Answer<change::Written> {
+    if let Some(fault) = call.row_fault(name) {
+        return Err(fault);
+    }
+    instance.write(name, call.now, |table| Ok(change.apply(table, call.now)?.0))
+}
+
+fn write_atomically(
+    instance: &Instance,
+    name: &str,
+    changes: &[Change<'_>],
+    call: &Call,
+) -> Vec<Answer<change::Written>> {
+    let all_fail = |error: ServiceError| changes.iter().map(|_| Err(error.clone())).collect();
+    let first = changes.first().and_then(Change::partition_key);
+    if changes.iter().any(|change| change.partition_key() != first) {
+        let text = "Data out of scope! All rows of an atomic batch must have the same partition key.";
+        return all_fail(ServiceError::new(400, "OTSDataOutOfRange", text));
+    }
+    if let Some(fault) = changes.iter().find_map(|_| call.row_fault(name)) {
+        return all_fail(fault);
+    }
+    let written = instance.write(name, call.now, |table| {
+        let (mut written, mut undo) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change.apply(table, call.now) {
+                Ok((result, step)) => {
+                    written.push(result);
+                    undo.push(step);
+                }
+                Err(error) => {
+                    undo.into_iter().rev().for_each(|step: change::Undo| step.run(table));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    });
+    match written {
+        Ok(written) => written.into_iter().map(Ok).collect(),
+        Err(error) => all_fail(error),
+    }
+}
+
+fn row_result(result: Answer<change::Written>) -> proto::RowInBatchWriteRowResponse {
+    match result {
+        Ok(written) => proto::RowInBatchWriteRowResponse {
+            is_ok: true,
+            error: None,
+            consumed: Some(written.consumed),
+            row: written.row,
+        },
+        Err(error) => proto::RowInBatchWriteRowResponse {
+            is_ok: false,
+            error: Some(error.to_proto()),
+            consumed: None,
+            row: None,
+        },
+    }
+}

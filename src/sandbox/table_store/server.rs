@@ -1,0 +1,176 @@
+//! The HTTP face of an instance: who calls, which operation, which fault, and a signed answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::auth::{Account, ResponseKey};
+use super::instance::{Call, Instance};
+use super::operations;
+use super::range::PageFault;
+use super::service_error::{Answer, ServiceError};
+use crate::sandbox::counters::Counters;
+use crate::sandbox::faults::{Action, Service};
+use crate::sandbox::http::{Answer as HttpAnswer, Body, Handler, Reply, Request};
+
+/// Bytes of a request body (documented as 5 MB).
+const MAX_BODY: usize = 5 << 20;
+
+/// Serves one instance.
+pub struct Front {
+    /// Who may call.
+    pub account: Account,
+    /// What is served.
+    pub instance: Arc<Instance>,
+    /// What is counted.
+    pub counters: Counters,
+    /// Of the next request.
+    pub request_number: AtomicU64,
+}
+
+/// What is done to an answer after the operation ran.
+#[derive(Default)]
+struct AfterFaults {
+    drop: bool,
+    truncate: bool,
+    wrong_checksum: bool,
+    corrupt: Option<(u64, u8)>,
+    page: PageFault,
+    timeout: bool,
+}
+
+impl Handler for Front {
+    async fn handle<'a>(&'a self, request: &'a mut Request) -> HttpAnswer {
+        let operation = request.path.trim_start_matches('/').to_owned();
+        let counted = match operations::OPERATIONS.contains(&operation.as_str()) {
+            true => operation.as_str(),
+            false => "unknown",
+        };
+        let in_flight = self.counters.begin(Service::TableStore, counted);
+        let body = match request.body.read_all(MAX_BODY).await {
+            Ok(body) => body,
+            Err(_) => return HttpAnswer::Drop,
+        };
+        in_flight.bytes_in(request.body.bytes_read());
+        let key = self.account.response_key(&request.headers).unwrap_or_else(|_| self.account.default_key());
+        let verified = self.check(request, body);
+        let body = match verified {
+            Ok(body) => body,
+            Err(refusal) => {
+                in_flight.failed();
+                return self.reply(&request.path, key, Err(refusal), AfterFaults::default()).await;
+            }
+        };
+        let table = operations::table_name(&operation, &body);
+        let fault = self.instance.faults.check(Service::TableStore, &operation, &table);
+        let mut after = AfterFaults::default();
+        match fault {
+            None => {}
+            Some(Action::Error { status, code, message }) => {
+                in_flight.failed();
+                let error = ServiceError::new(status, code, message);
+                return self.reply(&request.path, key, Err(error), after).await;
+            }
+            Some(Action::DropBefore) => {
+                in_flight.failed();
+                return HttpAnswer::Drop;
+            }
+            Some(Action::DropAfter) => after.drop = true,
+            Some(Action::Delay(delay)) => tokio::time::sleep(delay).await,
+            Some(Action::TruncateBody) => after.truncate = true,
+            Some(Action::CorruptBody { offset, xor }) => after.corrupt = Some((offset, xor)),
+            Some(Action::WrongChecksum) => after.wrong_checksum = true,
+            Some(Action::Custom(name)) => match &*name {
+                "repeat-next-key" => after.page = PageFault::RepeatNextKey,
+                "bad-row-checksum" => after.page = PageFault::BadRowChecksum,
+                "empty-page" => after.page = PageFault::Empty,
+                "timeout-after" => after.timeout = true,
+                _ => {}
+            },
+        }
+        let instance = Arc::clone(&self.instance);
+        let page = after.page;
+        // Reads and hashes up to 4 MB: not on a thread that serves connections.
+        let ran = tokio::task::spawn_blocking(move || {
+            let call = Call { operation: &operation, now: instance.now(), faults: &instance.faults };
+            operations::run(&instance, &call, &body, page)
+        });
+        let mut answer = match ran.await {
+            Ok(answer) => answer,
+            Err(_) => Err(ServiceError::new(500, "OTSInternalServerError", "The sandbox failed.")),
+        };
+        if after.timeout && answer.is_ok() {
+            answer = Err(ServiceError::new(503, "OTSTimeout", "Operation timeout."));
+        }
+        if answer.is_err() || after.drop {
+            in_flight.failed();
+        }
+        if after.drop {
+            return HttpAnswer::Drop;
+        }
+        let mut answer = self.reply(&request.path, key, answer, after).await;
+        if let HttpAnswer::Reply(reply) = &mut answer {
+            in_flight.bytes_out(reply.body.len());
+            reply.body.hold(in_flight);
+        }
+        answer
+    }
+}
+
+impl Front {
+    /// Checks everything that needs no table, and hands the body out.
+    fn check(&self, request: &Request, body: Option<Bytes>) -> Answer<Bytes> {
+        let too_large =
+            || ServiceError::new(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.");
+        let body = body.ok_or_else(too_large)?;
+        let now = Timestamp::now();
+        self.account.verify(&request.method, &request.path, &request.headers, &body, now)?;
+        if request.headers.contains_key("x-ots-request-compress-type") {
+            return Err(ServiceError::unsupported("request compression"));
+        }
+        if !request.query.is_empty() {
+            return Err(ServiceError::parameter("A query string is not allowed."));
+        }
+        Ok(body)
+    }
+
+    async fn reply(
+        &self,
+        path: &str,
+        key: ResponseKey,
+        answer: Answer<Vec<u8>>,
+        after: AfterFaults,
+    ) -> HttpAnswer {
+        let number = self.request_number.fetch_add(1, Ordering::Relaxed);
+        let request_id = format!("00061a2b-5a5b-0000-0000-{number:012x}");
+        let (account, path) = (self.account.clone(), path.to_owned());
+        let signed = tokio::task::spawn_blocking(move || {
+            let (status, body) = match answer {
+                Ok(body) => (StatusCode::OK, body),
+                Err(error) => (StatusCode::from_u16(error.status).unwrap_or_default(), error.body()),
+            };
+            let headers = account.response_headers(&key, &path, &body, &request_id, Timestamp::now());
+            (status, headers, body)
+        });
+        let Ok((status, headers, body)) = signed.await else { return HttpAnswer::Drop };
+        let length = body.len() as u64;
+        let mut body = Body::from(body);
+        if after.truncate {
+            body = body.cut_after(length / 2);
+        }
+        if let Some((offset, xor)) = after.corrupt {
+            body = body.corrupt(offset, xor);
+        }
+        let mut reply = Reply::new(status).with_body(body);
+        for (name, value) in headers {
+            reply = reply.with(name, value);
+        }
+        if after.wrong_checksum {
+            reply = reply.with("x-ots-contentmd5", "AAAAAAAAAAAAAAAAAAAAAA==");
+        }
+        HttpAnswer::Reply(reply)
+    }
+}

@@ -1,0 +1,211 @@
+//! One table: its definition and its rows, stored or generated.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use super::generated::GeneratedTable;
+use super::schema::{key_type_name, key_value_type_name};
+use super::service_error::{Answer, ServiceError};
+use super::stored::StoredRow;
+use crate::model::{KeyRange, PrimaryKey, PrimaryKeyValue, Row, TableDefinition};
+
+/// A table and everything in it.
+pub struct Table {
+    /// As DescribeTable tells it.
+    pub definition: TableDefinition,
+    /// When reserved throughput was last changed, in seconds.
+    pub reserved_changed_at_s: i64,
+    /// Boundaries between the partitions, one part each.
+    pub boundaries: Vec<PrimaryKey>,
+    /// Not served before this moment (ms).
+    pub ready_at: i64,
+    /// The last value given to the auto-increment column.
+    pub last_increment: i64,
+    /// The rows.
+    pub content: Content,
+}
+
+/// Where the rows come from.
+pub enum Content {
+    /// Written by clients.
+    Stored(BTreeMap<PrimaryKey, StoredRow>),
+    /// Computed, read-only.
+    Generated(GeneratedTable),
+}
+
+impl Table {
+    /// A generated table.
+    pub fn generated(table: GeneratedTable) -> Table {
+        Table {
+            definition: table.definition(),
+            reserved_changed_at_s: 0,
+            boundaries: Vec::new(),
+            ready_at: i64::MIN,
+            last_increment: 0,
+            content: Content::Generated(table),
+        }
+    }
+
+    /// Versions per column that can be read.
+    pub fn max_versions(&self) -> usize {
+        self.definition.options.max_versions.and_then(|versions| usize::try_from(versions).ok()).unwrap_or(1)
+    }
+
+    /// Cells older than this (ms) have expired.
+    pub fn horizon(&self, now: i64) -> i64 {
+        match self.definition.options.time_to_live {
+            Some(seconds) if seconds >= 0 => now.saturating_sub(i64::from(seconds) * 1_000),
+            _ => i64::MIN,
+        }
+    }
+
+    /// Whether the service counts 8 bytes for the timestamp of every version.
+    pub fn counts_timestamps(&self) -> bool {
+        self.max_versions() > 1 || self.definition.options.time_to_live.is_some_and(|seconds| seconds != -1)
+    }
+
+    /// Shows the rows in `range` that can be seen at `now` (ms), each with every readable version, in key order or
+    /// against it, until `visit` breaks.
+    pub fn scan<F>(&self, range: &KeyRange, now: i64, visit: F)
+    where
+        F: FnMut(&mut Row<'_>) -> ControlFlow<()>,
+    {
+        self.scan_bounds(Bound::Included(&range.start), Bound::Excluded(&range.end), false, now, visit);
+    }
+
+    /// As [`Table::scan`], downwards from `start`, which is included, to `end`, which is not.
+    pub fn scan_backward<F>(&self, start: &PrimaryKey, end: &PrimaryKey, now: i64, visit: F)
+    where
+        F: FnMut(&mut Row<'_>) -> ControlFlow<()>,
+    {
+        self.scan_bounds(Bound::Excluded(end), Bound::Included(start), true, now, visit);
+    }
+
+    /// Shows the row at `key`, if there is one.
+    pub fn point<F>(&self, key: &PrimaryKey, now: i64, mut visit: F)
+    where
+        F: FnMut(&mut Row<'_>),
+    {
+        self.scan_bounds(Bound::Included(key), Bound::Included(key), false, now, |row| {
+            visit(row);
+            ControlFlow::Break(())
+        });
+    }
+
+    fn scan_bounds<F>(
+        &self,
+        low: Bound<&PrimaryKey>,
+        high: Bound<&PrimaryKey>,
+        backward: bool,
+        now: i64,
+        mut visit: F,
+    ) where
+        F: FnMut(&mut Row<'_>) -> ControlFlow<()>,
+    {
+        match &self.content {
+            Content::Generated(table) => {
+                let low = match low {
+                    Bound::Included(key) => table.rows_below(key),
+                    Bound::Excluded(key) => table.rows_up_to(key),
+                    Bound::Unbounded => 0,
+                };
+                let high = match high {
+                    Bound::Included(key) => table.rows_up_to(key),
+                    Bound::Excluded(key) => table.rows_below(key),
+                    Bound::Unbounded => table.rows,
+                };
+                table.scan(low..high, backward, visit);
+            }
+            Content::Stored(rows) => {
+                let (names, max_versions, horizon) =
+                    (&self.definition.primary_key, self.max_versions(), self.horizon(now));
+                let mut show = |(key, stored): (&PrimaryKey, &StoredRow)| {
+                    if !stored.is_visible(horizon) {
+                        return ControlFlow::Continue(());
+                    }
+                    let mut row = Row::default();
+                    let key = names.iter().zip(key.parts());
+                    row.key.extend(key.map(|(column, part)| (column.name.as_str(), part.as_value())));
+                    stored.view(&mut row, max_versions, horizon);
+                    visit(&mut row)
+                };
+                let mut range = rows.range::<PrimaryKey, _>((low, high));
+                let _ = match backward {
+                    false => range.try_for_each(&mut show),
+                    true => range.rev().try_for_each(&mut show),
+                };
+            }
+        }
+    }
+
+    /// Checks a key against the table's: count, names, types. Infinities and the placeholder pass.
+    ///
+    /// # Errors
+    /// `OTSInvalidPK`.
+    pub fn check_key(&self, key: &[(&str, PrimaryKeyValue<'_>)]) -> Answer<()> {
+        let columns = &self.definition.primary_key;
+        if key.len() != columns.len() {
+            return Err(ServiceError::invalid_key(format!(
+                "Validate PK size fail. Input: {}, Meta: {}.",
+                key.len(),
+                columns.len()
+            )));
+        }
+        for ((name, value), column) in key.iter().zip(columns) {
+            if *name != column.name {
+                return Err(ServiceError::invalid_key(format!(
+                    "Validate PK name fail. Input: {name}, Meta: {}.",
+                    column.name
+                )));
+            }
+            let (input, meta) = (key_value_type_name(*value), key_type_name(column.column_type));
+            if let Some(input) = input.filter(|input| *input != meta) {
+                return Err(ServiceError::invalid_key(format!(
+                    "Validate PK type fail. Input: {input}, Meta: {meta}."
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the key columns, in key order.
+    pub fn key_names(&self) -> Vec<&str> {
+        self.definition.primary_key.iter().map(|column| column.name.as_str()).collect()
+    }
+}
+
+/// Bytes of a row by the service's data-size rule: names and values, and 8 per version if timestamps count.
+pub fn data_size(row: &Row<'_>, counts_timestamps: bool) -> usize {
+    key_size(&row.key) + cells_size(row, |_| counts_timestamps)
+}
+
+/// As [`data_size`] for a row change, where a timestamp counts if it was given.
+pub fn change_size(row: &Row<'_>) -> usize {
+    key_size(&row.key) + cells_size(row, |timestamp| timestamp.is_some())
+}
+
+fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
+    key.iter().map(|(name, value)| name.len() + key_value_size(*value)).sum()
+}
+
+fn cells_size(row: &Row<'_>, timestamp_counts: impl Fn(Option<i64>) -> bool) -> usize {
+    let size = |cell: &crate::model::Cell<'_>| {
+        let value = cell.value.map_or(0, |value| value.data_size());
+        cell.name.len() + value + if timestamp_counts(cell.timestamp) { 8 } else { 0 }
+    };
+    row.cells.iter().map(size).sum()
+}
+
+fn key_value_size(value: PrimaryKeyValue<'_>) -> usize {
+    match value {
+        PrimaryKeyValue::Integer(_) | PrimaryKeyValue::AutoIncrement => 8,
+        PrimaryKeyValue::String(text) => text.len(),
+        PrimaryKeyValue::Binary(bytes) => bytes.len(),
+        PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => 0,
+    }
+}
+
+/// Capacity units of `bytes`: steps of 4 KB, at least one.
+pub fn capacity_units(bytes: usize) -> i32 {
+    i32::try_from(bytes.div_ceil(4_096).max(1)).unwrap_or(i32::MAX)
+}
