@@ -1,1 +1,240 @@
-//! backup
+//! The backup flow: one table into one vault.
+//!
+//! Promises:
+//! - Every row of the key range is in exactly one file, every cell of it with its version and type; the files' key
+//!   intervals tile the range.
+//! - A backup exists when its manifest does. Until then a reader of the vault sees nothing of it.
+//! - The same command after an interruption goes on with what is left; after a success it makes a new base.
+//! - Memory stays inside [`BackupOptions::memory_bytes`] whatever the table's size.
+
+mod lease_keeper;
+mod options;
+mod page_encoder;
+mod page_reader;
+mod queue;
+mod range_task;
+mod resume;
+mod sample;
+mod scan;
+mod splits;
+mod workers;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use options::BackupOptions;
+
+use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
+use crate::model::{KeyRange, TableDefinition};
+use crate::parquet_file::WriterSettings;
+use crate::runtime::{CpuPool, Progress, Shutdown};
+use crate::tablestore::TableStore;
+use crate::{Error, Kind, Result};
+use lease_keeper::LeaseKeeper;
+use options::MemoryPlan;
+use range_task::RunContext;
+use scan::Scan;
+
+/// Written into every document as its author.
+const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
+
+/// What a flow runs on; shared by all flows of a process.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Where decoding and encoding happen.
+    pub cpu: CpuPool,
+    /// Live totals.
+    pub progress: Arc<Progress>,
+    /// The user's wish to stop.
+    pub shutdown: Shutdown,
+}
+
+/// A committed backup.
+#[derive(Debug)]
+pub struct Backup {
+    /// What was committed.
+    pub manifest: Manifest,
+    /// Where it is.
+    pub path: RunPath,
+    /// Entries that earlier attempts had finished; 0 for a run in one go.
+    pub resumed_entries: usize,
+    /// Rows that earlier attempts had finished.
+    pub resumed_rows: u64,
+    /// Read capacity units of planning and sampling in this attempt, on top of the manifest's totals.
+    pub planning_capacity_units: u64,
+}
+
+/// Copies a table into a vault as a new base, or goes on with an unfinished one.
+///
+/// Without a Stream position the base is fuzzy: rows written during the scan may be old, new or missing.
+///
+/// # Errors
+/// [`Kind::NotFound`] for a missing table, [`Kind::Locked`] while another run holds the table's lease,
+/// [`Kind::Stopped`] after a shutdown request; whatever a service refused otherwise. All but a usage error leave a
+/// run that the same call continues.
+pub async fn backup(
+    client: &TableStore,
+    table: &str,
+    vault: &Vault,
+    options: &BackupOptions,
+    runtime: &Runtime,
+) -> Result<Backup> {
+    options.check()?;
+    let definition = client.describe_table(table).await?.definition;
+    let key_range = options.key_range(&definition.primary_key)?;
+    let path = vault.table(client.instance(), table)?;
+    let job =
+        Job { client, vault, options, runtime, path, definition, key_range, memory: options.memory_plan() };
+    let lease = LeaseKeeper::acquire(vault, &job.path, &runtime.shutdown).await?;
+    let outcome = job.run(&lease).await;
+    let lost = lease.release().await;
+    match (outcome, lost) {
+        // Somebody else took the lease: that is why the run stopped, and the better answer.
+        (Err(error), Err(lost)) if error.kind() == Kind::Stopped => Err(lost),
+        (outcome, _) => outcome,
+    }
+}
+
+struct Job<'a> {
+    client: &'a TableStore,
+    vault: &'a Vault,
+    options: &'a BackupOptions,
+    runtime: &'a Runtime,
+    path: TablePath,
+    definition: TableDefinition,
+    key_range: KeyRange,
+    memory: MemoryPlan,
+}
+
+/// A run with its plan made, new or taken up.
+struct Planned {
+    path: RunPath,
+    started: StartedRun,
+    done: Vec<catalog::FileEntry>,
+    splits: Vec<KeyRange>,
+    estimated_bytes: u64,
+    planning_capacity_units: u64,
+}
+
+impl Job<'_> {
+    async fn run(&self, lease: &LeaseKeeper) -> Result<Backup> {
+        let scan = Scan::new(self.client.clone(), self.definition.clone(), self.memory.page_bytes);
+        let planned = self.plan(&scan).await?;
+        lease.working_on(&planned.path.run);
+        let context = RunContext {
+            scan,
+            store: self.vault.store().clone(),
+            run: planned.path.clone(),
+            plan: Arc::new(planned.started.columns.clone()),
+            settings: self.writer_settings(),
+            memory: self.memory,
+            target_file_bytes: self.options.target_file_bytes,
+            cpu: self.runtime.cpu.clone(),
+            progress: self.runtime.progress.clone(),
+            shutdown: self.runtime.shutdown.clone(),
+            stop: Shutdown::default(),
+        };
+        self.runtime.progress.planned(planned.splits.len() as u64);
+        tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
+        workers::scan_all(context, planned.splits, planned.estimated_bytes).await?;
+
+        let entries = catalog::read_journal(&**self.vault.store(), &planned.path).await?;
+        let manifest = catalog::commit(
+            &**self.vault.store(),
+            &planned.path,
+            &planned.started,
+            &entries,
+            Timestamp::now(),
+        )
+        .await?;
+        Ok(Backup {
+            manifest,
+            path: planned.path,
+            resumed_entries: planned.done.len(),
+            resumed_rows: planned.done.iter().map(|entry| entry.rows).sum(),
+            planning_capacity_units: planned.planning_capacity_units,
+        })
+    }
+
+    async fn plan(&self, scan: &Scan) -> Result<Planned> {
+        let store = &**self.vault.store();
+        let unfinished =
+            resume::find_unfinished(store, &self.path, &self.definition, &self.key_range).await?;
+        let splits =
+            splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
+                .await?;
+        let Some((path, started)) = unfinished else {
+            return self.plan_new(scan, splits).await;
+        };
+        resume::abort_open_uploads(store, &path).await?;
+        let plan = Arc::new(started.columns.clone());
+        let done = resume::finished_entries(store, &path, &plan, &self.runtime.cpu).await?;
+        let left = self.key_range.minus(done.iter().map(|entry| &entry.range));
+        let points: Vec<_> = splits.ranges.iter().map(|range| range.start.clone()).collect();
+        Ok(Planned {
+            path,
+            started,
+            done,
+            splits: left.iter().flat_map(|range| range.split_at(points.iter().cloned())).collect(),
+            estimated_bytes: splits.estimated_bytes,
+            planning_capacity_units: splits.capacity_units,
+        })
+    }
+
+    async fn plan_new(&self, scan: &Scan, splits: splits::Splits) -> Result<Planned> {
+        let sample_bytes = (self.options.memory_bytes / 8).min(64 << 20);
+        let (columns, cost) = sample::plan_columns(
+            scan,
+            &self.definition,
+            &splits.ranges,
+            &self.runtime.cpu,
+            self.writer_settings(),
+            sample_bytes,
+        )
+        .await?;
+        let now = Timestamp::now();
+        let run = RunId::new(now);
+        let path = self.path.base(&run);
+        let started = StartedRun {
+            format_version: FORMAT_VERSION,
+            tool: TOOL.to_owned(),
+            chain: run.clone(),
+            run,
+            source: Source {
+                instance: self.client.instance().to_owned(),
+                endpoint: self.client.endpoint().to_owned(),
+            },
+            table: self.definition.clone(),
+            key_range: self.key_range.clone(),
+            started_at: now,
+            columns,
+        };
+        started.write(&**self.vault.store(), &path).await?;
+        Ok(Planned {
+            path,
+            started,
+            done: Vec::new(),
+            splits: splits.ranges,
+            estimated_bytes: splits.estimated_bytes,
+            planning_capacity_units: splits.capacity_units + cost.capacity_units,
+        })
+    }
+
+    fn writer_settings(&self) -> WriterSettings {
+        WriterSettings {
+            zstd_level: self.options.zstd_level,
+            row_group_rows: self.options.row_group_rows,
+            row_group_bytes: usize::try_from(self.memory.row_group_bytes).unwrap_or(usize::MAX),
+            ..WriterSettings::default()
+        }
+    }
+}
+
+/// The error of a run that somebody asked to stop.
+fn stopped(table: &str) -> Error {
+    Error::new(Kind::Stopped, "finish the backup")
+        .on(format!("of table `{table}`"))
+        .because("it was asked to stop")
+        .hint("run the same command again to go on where it stopped")
+}

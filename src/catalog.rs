@@ -1,1 +1,31 @@
-//! catalog
+//! What a vault holds: its layout, manifests, file lists, journals, leases, and the commit that makes a run exist.
+//!
+//! Promises:
+//! - A run exists if and only if its `manifest.json` does. It is written last, with a conditional create, and names
+//!   the SHA-256 of the file list, which names every data object with its key interval, size and checksums.
+//! - Object names are made from ids and never reused; nothing read from a vault becomes a path.
+//! - An interrupted run can be continued from the vault alone: `started.json` holds what the scan was bound to, and
+//!   one small journal object per closed file holds what is done.
+//!
+//! schemas/FORMAT.md describes every object precisely enough for another implementation.
+
+mod commit;
+mod document;
+mod file_entry;
+mod ids;
+mod journal;
+mod layout;
+mod lease;
+mod manifest;
+mod run;
+mod vault;
+
+pub use commit::{commit, read_file_list};
+pub use file_entry::{FileEntry, ReadCost, StoredFile};
+pub use ids::{FileId, RunId};
+pub use journal::{read_journal, write_journal};
+pub use layout::{RunPath, TablePath};
+pub use lease::{Lease, TIME_TO_LIVE as LEASE_TIME_TO_LIVE};
+pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, Totals};
+pub use run::{RunState, StartedRun, find_runs};
+pub use vault::Vault;

@@ -1,1 +1,133 @@
-//! cli
+//! The program: arguments in, output out. The only module that prints.
+//!
+//! stdout is data: what a script reads, JSON with `--json`. stderr is for people: progress, warnings, errors.
+
+#![allow(clippy::print_stderr)]
+
+mod backup;
+mod connect;
+mod list;
+mod progress;
+mod show;
+mod size;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::runtime::Shutdown;
+use crate::{Error, Kind, Result};
+
+/// Lossless, resumable backups of Alibaba Cloud Table Store (OTS) as zstd Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "otsvault", version, max_term_width = 100)]
+#[command(after_help = "Credentials come from the environment, never from arguments:\n  \
+    ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
+    (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS)\n\n\
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 rows or files left out, 5 corrupt data, 6 locked,\n  \
+    7 not found, 8 credentials or permission, 9 stopped but resumable, 130/143 signals")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print data as JSON on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on stderr; twice for every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// No progress on stderr
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copy a table into a vault, or go on with an interrupted copy
+    Backup(backup::BackupArgs),
+    /// List the tables and backups in a vault
+    List(list::ListArgs),
+    /// Show the newest backup of a table: schema, files, sizes, key intervals
+    Show(show::ShowArgs),
+}
+
+/// How to speak to the user; the global options.
+#[derive(Debug, Clone, Copy)]
+struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+/// Runs the program and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose);
+    let output = Output { json: cli.json, quiet: cli.quiet };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::new(Kind::Io, "start").source(error), output, None),
+    };
+    let shutdown = Shutdown::default();
+    let outcome = runtime.block_on(async {
+        shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
+        match cli.command {
+            Command::Backup(args) => backup::run(args, output, &shutdown).await,
+            Command::List(args) => list::run(args, output).await,
+            Command::Show(args) => show::run(args, output).await,
+        }
+    });
+    // Requests that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, output, shutdown.requested().map(|signal| signal.exit_code())),
+    }
+}
+
+fn fail(error: &Error, output: Output, signal_code: Option<u8>) -> ExitCode {
+    eprintln!("{}", error.report());
+    // A run that a signal stopped reports the signal, as shells and supervisors expect.
+    let code = match (error.kind(), signal_code) {
+        (Kind::Stopped, Some(code)) => code,
+        _ => error.exit_code(),
+    };
+    if output.json {
+        let document = serde_json::json!({
+            "error": error.report(), "kind": format!("{:?}", error.kind()), "exit_code": code,
+            "service_code": error.service_code(), "request_id": error.service_request_id(),
+        });
+        // The report above is out already; there is nobody left to tell that stdout is closed.
+        let _ = print_json(&document);
+    }
+    ExitCode::from(code)
+}
+
+/// Logs go to stderr; `OTSVAULT_LOG` overrides the level in the syntax of `RUST_LOG`.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "otsvault=info,warn",
+        _ => "otsvault=debug,warn",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OTSVAULT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Prints a document as JSON on stdout.
+fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Error::new(Kind::Internal, "print JSON").source(error))?;
+    print_line(&text)
+}
+
+/// Prints a line on stdout. A closed pipe (`| head`) ends the output, not the program with a panic.
+fn print_line(line: &str) -> Result<()> {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::Io, "write to stdout").source(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,1 +1,30 @@
-//! columnar
+//! Rows of cells to Arrow record batches and back, losing nothing.
+//!
+//! [`Sample`] looks at some rows and makes a [`ColumnPlan`], which is then frozen for a whole base.
+//! [`BatchBuilder`] puts rows into record batches of that plan; [`RowsReader`] gives back exactly the same cells in
+//! wire order. What has no column of its own in the plan is in the `_overflow` column, so a plan made from an
+//! unlucky sample costs convenience, never data.
+//!
+//! Pure: bytes and arrays in, arrays out. One file per kind of value: `primitive` (INTEGER and DOUBLE), `boolean`,
+//! `bytes` (STRING and BINARY), `overflow`.
+
+mod boolean;
+mod builder;
+mod bytes;
+mod naming;
+mod overflow;
+mod overflow_reader;
+mod plan;
+mod primitive;
+mod reader;
+mod sample;
+mod schema;
+mod slots;
+mod typed_column;
+mod validity;
+
+pub use builder::{Batch, BatchBuilder, Totals};
+pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
+pub use reader::RowsReader;
+pub use sample::{MAX_PROMOTED_COLUMNS, Sample};
+pub use schema::{FIELD_ID, arrow_schema};

@@ -1,7 +1,9 @@
-//! The `otsvault` program.
+//! The `otsvault` program; see [`otsvault::cli`].
 
 /// Page buffers are allocated on one thread and freed on another all day long.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    otsvault::cli::main()
+}

@@ -1,1 +1,17 @@
-//! parquet_file
+//! Record batches to the bytes of a Parquet file and back. Knows no store and no file system.
+//!
+//! [`WriterSettings`] is the one place for every writer setting. [`choose_encodings`] tries encodings on a sample;
+//! [`FileEncoder`] gives finished bytes at the end of each row group, with their checksums; [`FileReader`] reads
+//! files that may have been damaged or made by an enemy.
+
+mod encoder;
+mod page_walk;
+mod reader;
+mod settings;
+mod thrift;
+mod trial;
+
+pub use encoder::{EncodedFile, FileEncoder};
+pub use reader::{Batches, FileReader, ReadLimits};
+pub use settings::WriterSettings;
+pub use trial::choose_encodings;

@@ -1,1 +1,17 @@
-//! runtime
+//! What the flows run on: the CPU pool and the crossings between async and CPU work, byte budgets, progress counters,
+//! and a shutdown request that is a value.
+//!
+//! Async tasks wait and never decode, encode or compress; pool jobs compute and never wait for the runtime. Big
+//! units cross: one response body in, finished part bytes out.
+
+mod byte_budget;
+mod cpu_pool;
+mod memory;
+mod progress;
+mod shutdown;
+
+pub use byte_budget::{ByteBudget, BytePermit};
+pub use cpu_pool::CpuPool;
+pub use memory::peak_resident_bytes;
+pub use progress::{Progress, ProgressSnapshot};
+pub use shutdown::{Shutdown, Signal};

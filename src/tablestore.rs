@@ -1,1 +1,83 @@
-//! tablestore
+//! The Table Store client: signed protobuf requests over HTTP, one method per operation.
+//!
+//! What every method promises: the request is repeated by the one table in [`crate::error::retry`] until its budget is
+//! used up; an error names the operation and the table and carries the service's code and request id; an answer
+//! that is cut off, lacks a required field or is no answer of Table Store is an error, never an empty result.
+//! Rows are handed out as the bytes that arrived: decoding them is [`crate::plainbuffer`]'s work, on another thread.
+
+mod batch_write;
+mod call;
+mod config;
+mod counters;
+mod definition;
+mod failure;
+mod get_range;
+mod row_change;
+mod signing;
+mod single_row;
+mod split_points;
+mod tables;
+mod transport;
+
+use std::sync::Arc;
+
+pub use batch_write::{BatchResults, RowsWritten};
+pub use config::{Signature, TableStoreConfig};
+pub use counters::Counters;
+pub use get_range::{Direction, Page, RangeRequest, TimeRange};
+pub use row_change::{Existence, RowChange};
+pub use single_row::{EncodedRow, RowRequest, RowWritten};
+pub use split_points::SplitPoints;
+pub use tables::{StreamSetting, TableDescription, TableUpdate};
+
+use crate::Result;
+
+/// A connection pool to one instance. Cheap to clone; the clones share the pool and the counters.
+#[derive(Clone)]
+pub struct TableStore(Arc<Inner>);
+
+struct Inner {
+    transport: transport::Transport,
+    endpoint: String,
+    instance: String,
+    retry_budget: std::time::Duration,
+    counters: counters::SharedCounters,
+}
+
+impl TableStore {
+    /// Checks the configuration; connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Usage` for an endpoint that is not an `http` or `https` URL of a host alone, `Permission` for an access key
+    /// with characters that no header can carry.
+    pub fn new(config: TableStoreConfig) -> Result<TableStore> {
+        Ok(TableStore(Arc::new(Inner {
+            endpoint: config.endpoint.clone(),
+            instance: config.instance.clone(),
+            retry_budget: config.retry_budget,
+            transport: transport::Transport::new(config)?,
+            counters: counters::SharedCounters::default(),
+        })))
+    }
+
+    /// The instance that every request names.
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// The endpoint that requests go to, as it was configured.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// What this client and its clones have done so far.
+    pub fn counters(&self) -> Counters {
+        self.0.counters.read()
+    }
+}
+
+impl std::fmt::Debug for TableStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableStore").field("instance", &self.0.instance).finish_non_exhaustive()
+    }
+}

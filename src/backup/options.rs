@@ -1,0 +1,177 @@
+//! What a user can choose, and how the one memory budget is shared out.
+
+use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
+use crate::{Error, Kind, Result};
+
+/// Settings of one backup. Build from `Default` and change fields.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// Ranges read at the same time; 1 to 1,024. Default 8.
+    pub concurrency: usize,
+    /// Bytes that response bodies, batches, open row groups and parts in flight may hold together. Default 512 MiB,
+    /// at least 64 MiB.
+    pub memory_bytes: u64,
+    /// A file is closed at the first page boundary past this size. Default 128 MiB. A killed run reads at most one
+    /// open file per worker again.
+    pub target_file_bytes: u64,
+    /// Rows per row group at most. Default 1,048,576.
+    pub row_group_rows: usize,
+    /// Encoded bytes per row group at most; `None` takes what `memory_bytes` allows, up to 128 MiB. Never more than
+    /// the memory allows.
+    pub row_group_bytes: Option<u64>,
+    /// zstd level, 1 to 22. Default 3: above 6 nothing is gained (benches/README.md).
+    pub zstd_level: i32,
+    /// First key to copy, inclusive; may be a prefix. `None` starts at the first key.
+    pub from_key: Option<PrimaryKey>,
+    /// Where to stop, exclusive; may be a prefix. `None` copies to the last key.
+    pub to_key: Option<PrimaryKey>,
+}
+
+impl Default for BackupOptions {
+    fn default() -> BackupOptions {
+        BackupOptions {
+            concurrency: 8,
+            memory_bytes: 512 << 20,
+            target_file_bytes: 128 << 20,
+            row_group_rows: 1 << 20,
+            row_group_bytes: None,
+            zstd_level: 3,
+            from_key: None,
+            to_key: None,
+        }
+    }
+}
+
+/// Smallest budget: one worker with two pages, a row group and a part.
+const SMALLEST_MEMORY: u64 = 64 << 20;
+
+/// Share of a worker's memory that a batch, an open row group or a part should have at least; below it concurrency
+/// is lowered instead.
+const SMALLEST_SHARE: u64 = 1 << 20;
+
+/// Row groups larger than this gain nothing for readers.
+const LARGEST_ROW_GROUP: u64 = 128 << 20;
+
+/// Parts larger than this gain nothing for uploads of the sizes written here.
+const LARGEST_PART: u64 = 16 << 20;
+
+/// What a worker holds besides pages: a batch, the open row group, the finished row group that goes to the writer,
+/// the part that is not full yet, and the part on its way.
+const SHARES_PER_WORKER: u64 = 5;
+
+/// The shares of the memory budget. They are fixed at the start, so that no share can starve another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MemoryPlan {
+    /// Response bodies requested or waiting to be decoded.
+    pub page_bytes: u64,
+    /// Size of a part; the upload writer keeps one on its way and one that is not full.
+    pub part_bytes: u64,
+    /// Encoded bytes after which a worker closes its row group.
+    pub row_group_bytes: u64,
+    /// Decoded bytes after which a worker hands a batch to the encoder.
+    pub batch_bytes: usize,
+    /// Workers.
+    pub concurrency: usize,
+}
+
+impl BackupOptions {
+    /// # Errors
+    /// [`Kind::Usage`] naming the option that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |option: &str, reason: &str| {
+            Err(Error::new(Kind::Usage, format!("use `{option}`")).because(reason.to_owned()))
+        };
+        if !(1..=1024).contains(&self.concurrency) {
+            return wrong("--concurrency", "it must be 1 to 1024");
+        }
+        if self.memory_bytes < SMALLEST_MEMORY {
+            return wrong("--memory", "it must be at least 64MiB");
+        }
+        if !(1 << 16..=1 << 40).contains(&self.target_file_bytes) {
+            return wrong("--target-file-size", "it must be 64KiB to 1TiB");
+        }
+        if !(1..=1 << 27).contains(&self.row_group_rows) {
+            return wrong("--row-group-rows", "it must be 1 to 134217728");
+        }
+        if self.row_group_bytes.is_some_and(|bytes| !(1 << 16..=1 << 32).contains(&bytes)) {
+            return wrong("--row-group-size", "it must be 64KiB to 4GiB");
+        }
+        if !(1..=22).contains(&self.zstd_level) {
+            return wrong("--zstd-level", "it must be 1 to 22");
+        }
+        Ok(())
+    }
+
+    /// The key range that was asked for, as bounds over the table's primary key columns.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when a bound has too many parts or a wrong type, or when nothing is inside.
+    pub(super) fn key_range(&self, columns: &[PrimaryKeyColumn]) -> Result<KeyRange> {
+        let all = KeyRange::all(columns.len());
+        let start = self.from_key.clone().map_or(Ok(all.start), |key| bound("--from-key", key, columns))?;
+        let end = self.to_key.clone().map_or(Ok(all.end), |key| bound("--to-key", key, columns))?;
+        let range = KeyRange { start, end };
+        if range.is_empty() {
+            return Err(Error::new(Kind::Usage, "use `--from-key` and `--to-key`")
+                .because(format!("nothing is between {} and {}", range.start, range.end)));
+        }
+        Ok(range)
+    }
+
+    /// Shares the budget: 45 % pages, 45 % workers; 10 % stays for the rest.
+    pub(super) fn memory_plan(&self) -> MemoryPlan {
+        let part_of_budget = |percent: u64| self.memory_bytes / 100 * percent;
+        let workers = part_of_budget(45);
+        let affordable = workers / (SHARES_PER_WORKER * SMALLEST_SHARE);
+        let concurrency = (self.concurrency as u64).min(affordable).max(1);
+        let share = workers / concurrency / SHARES_PER_WORKER;
+        MemoryPlan {
+            page_bytes: part_of_budget(45),
+            part_bytes: share.min(LARGEST_PART),
+            row_group_bytes: self.row_group_bytes.unwrap_or(LARGEST_ROW_GROUP).min(share),
+            batch_bytes: usize::try_from(share.min(8 << 20)).unwrap_or(usize::MAX),
+            concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+fn bound(option: &'static str, key: PrimaryKey, columns: &[PrimaryKeyColumn]) -> Result<PrimaryKey> {
+    let wrong = |reason: String| Err(Error::new(Kind::Usage, format!("use `{option}`")).because(reason));
+    if key.parts().len() > columns.len() {
+        return wrong(format!("it has {} parts, the primary key has {}", key.parts().len(), columns.len()));
+    }
+    for (part, column) in key.parts().iter().zip(columns) {
+        if !part.fits(column.column_type) {
+            let column_type = format!("{:?}", column.column_type).to_uppercase();
+            return wrong(format!("column `{}` is {column_type}", column.name));
+        }
+    }
+    Ok(key.padded(columns.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_stay_inside_the_budget_whatever_is_asked_for() {
+        for memory_bytes in [64 << 20, 512 << 20, 8 << 30] {
+            for concurrency in [1, 16, 1024] {
+                let options = BackupOptions { memory_bytes, concurrency, ..BackupOptions::default() };
+                options.check().unwrap();
+                let plan = options.memory_plan();
+                let worker = plan.batch_bytes as u64 + 2 * plan.row_group_bytes + 2 * plan.part_bytes;
+                assert!(plan.page_bytes + plan.concurrency as u64 * worker <= memory_bytes, "{plan:?}");
+                assert!(plan.concurrency >= 1 && plan.row_group_bytes >= SMALLEST_SHARE, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_are_usage_errors_that_name_the_option() {
+        let options = BackupOptions { zstd_level: 23, ..BackupOptions::default() };
+        let error = options.check().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--zstd-level"), "{error}");
+    }
+}

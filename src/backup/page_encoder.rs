@@ -1,0 +1,111 @@
+//! The CPU side of one open file: PlainBuffer page in, finished Parquet bytes out. Runs on the CPU pool only.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::columnar::{BatchBuilder, ColumnPlan, Totals};
+use crate::model::{KeyRange, PrimaryKey, Row};
+use crate::parquet_file::{EncodedFile, FileEncoder, WriterSettings};
+use crate::plainbuffer::RowReader;
+use crate::{Error, Kind, Result};
+
+/// Decodes pages into batches and batches into row groups.
+///
+/// Refuses a page whose rows are not strictly ascending or not inside the keys it was asked for: such a page would
+/// make the file's key interval a lie.
+pub(super) struct PageEncoder {
+    rows: BatchBuilder,
+    file: FileEncoder,
+    totals: Totals,
+    batch_bytes: usize,
+}
+
+impl PageEncoder {
+    /// A new file. A batch goes to the Parquet encoder when it has `batch_bytes`.
+    pub(super) fn new(
+        plan: Arc<ColumnPlan>,
+        settings: &WriterSettings,
+        batch_bytes: usize,
+    ) -> Result<PageEncoder> {
+        Ok(PageEncoder {
+            rows: BatchBuilder::new(plan.clone()),
+            file: FileEncoder::new(&plan, settings, Vec::new())?,
+            totals: Totals::default(),
+            batch_bytes,
+        })
+    }
+
+    /// Adds the rows of one page, which covers `range`. Returns how many there were.
+    pub(super) fn page(&mut self, body: &[u8], range: &KeyRange) -> Result<u64> {
+        let mut reader = RowReader::new(body).map_err(|error| bad_page(error.into(), range))?;
+        // Two rows take turns, so that each can be compared with the one before it without a copy.
+        let (mut row, mut previous) = (Row::default(), Row::default());
+        let mut count = 0;
+        let mut first_key = None;
+        while reader.next_row(&mut row).map_err(|error| bad_page(error.into(), range))? {
+            if count == 0 {
+                first_key = PrimaryKey::from_row(&row.key);
+            } else if !is_after(&row, &previous) {
+                return Err(bad_page("its rows are not in ascending key order".into(), range));
+            }
+            self.rows.append(&row)?;
+            count += 1;
+            if self.rows.bytes() >= self.batch_bytes {
+                self.flush()?;
+            }
+            std::mem::swap(&mut row, &mut previous);
+        }
+        let last_key = PrimaryKey::from_row(&previous.key);
+        let inside = |key: Option<PrimaryKey>| key.is_some_and(|key| range.contains(&key));
+        if count > 0 && !(inside(first_key) && inside(last_key)) {
+            return Err(bad_page("it has rows outside the keys that were asked for".into(), range));
+        }
+        Ok(count)
+    }
+
+    /// Finished Parquet bytes since the last call, in order.
+    pub(super) fn take_bytes(&mut self) -> Vec<Bytes> {
+        self.file.take_bytes()
+    }
+
+    /// Rows so far.
+    pub(super) fn row_count(&self) -> u64 {
+        self.totals.rows + self.rows.rows() as u64
+    }
+
+    /// Bytes the file will have at least, were it closed now.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file.file_bytes()
+    }
+
+    /// Writes the last batch and returns the totals, which go into the file's own metadata before it is closed.
+    pub(super) fn seal(&mut self) -> Result<Totals> {
+        self.flush()?;
+        Ok(self.totals)
+    }
+
+    /// Closes the file.
+    pub(super) fn finish(self, metadata: Vec<(String, String)>) -> Result<EncodedFile> {
+        self.file.finish(metadata)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batch = self.rows.finish()?;
+        self.totals += batch.totals;
+        if batch.totals.rows > 0 {
+            self.file.write(&batch.record_batch)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_after(row: &Row<'_>, previous: &Row<'_>) -> bool {
+    let values = row.key.iter().map(|(_, value)| value);
+    values.gt(previous.key.iter().map(|(_, value)| value))
+}
+
+#[cold]
+fn bad_page(source: Box<dyn std::error::Error + Send + Sync>, range: &KeyRange) -> Error {
+    Error::new(Kind::Corrupt, "use a page").on(format!("that starts at {}", range.start)).source(source)
+}

@@ -1,0 +1,217 @@
+//! The unit of work: a contiguous run of key ranges in, file entries out.
+//!
+//! Idempotent: it may be repeated for any part of the key space that has no entry yet. A file that was not closed
+//! leaves nothing behind but an open upload, which the next attempt aborts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::Attributes;
+
+use super::options::MemoryPlan;
+use super::page_encoder::PageEncoder;
+use super::page_reader::{PageReader, ReadPage};
+use super::scan::Scan;
+use crate::catalog::{FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
+use crate::columnar::ColumnPlan;
+use crate::model::{KeyRange, PrimaryKey, RowSum};
+use crate::objectstore::{ObjectWriter, PartSizePolicy, UploadStore};
+use crate::parquet_file::WriterSettings;
+use crate::runtime::{CpuPool, Progress, Shutdown};
+use crate::{Error, Kind, Result};
+
+/// Key of the Parquet metadata that holds the file's entry (all but the object itself), so that a complete file
+/// whose journal entry was never written can prove what it is.
+pub(super) const ENTRY_METADATA: &str = "otsvault.entry";
+
+/// Time a worker may take to close its open file once a stop was asked for.
+const CLOSE_ON_STOP: Duration = Duration::from_secs(6);
+
+/// What every worker of one run shares.
+pub(super) struct RunContext {
+    pub scan: Scan,
+    pub store: Arc<dyn UploadStore>,
+    pub run: RunPath,
+    pub plan: Arc<ColumnPlan>,
+    pub settings: WriterSettings,
+    pub memory: MemoryPlan,
+    pub target_file_bytes: u64,
+    pub cpu: CpuPool,
+    pub progress: Arc<Progress>,
+    /// The user's wish to stop.
+    pub shutdown: Shutdown,
+    /// Tells the workers to stop: the user wished it, or one of them failed.
+    pub stop: Shutdown,
+}
+
+/// One worker: reads ranges, writes files, journals them.
+pub(super) struct RangeTask<'a> {
+    context: &'a RunContext,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    id: FileId,
+    /// The keys read so far: `[start of the file, start of the next page)`.
+    range: KeyRange,
+    encoder: PageEncoder,
+    writer: ObjectWriter,
+    read: ReadCost,
+}
+
+impl<'a> RangeTask<'a> {
+    pub(super) fn new(context: &'a RunContext) -> RangeTask<'a> {
+        RangeTask { context, open: None }
+    }
+
+    /// Reads one range to its end. When it begins where the last one ended, the open file goes on.
+    ///
+    /// Returns `false` when a stop was asked for before the end; call [`RangeTask::stop`] then.
+    pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {
+        if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
+            self.close().await?;
+        }
+        let mut pages = PageReader::new(&self.context.scan, range);
+        loop {
+            let page = tokio::select! {
+                biased;
+                _ = self.context.stop.wait() => return Ok(false),
+                page = pages.next() => page?,
+            };
+            let Some(page) = page else { return Ok(true) };
+            let open = match self.open.take() {
+                Some(open) => open,
+                None => OpenFile::new(self.context, &page.range.start)?,
+            };
+            let open = open.add_page(self.context, page).await?;
+            let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes;
+            self.open = Some(open);
+            if is_full {
+                self.close().await?;
+            }
+        }
+    }
+
+    /// Closes the open file, journals it, and is ready for a range somewhere else.
+    pub(super) async fn close(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let context = self.context;
+        let entry = open.store(context).await?;
+        write_journal(&*context.store, &context.run, &entry).await?;
+        if let Some(file) = &entry.file {
+            context.progress.file(file.bytes);
+        }
+        tracing::info!(file = %entry.id, rows = entry.rows, bytes = entry.file.map_or(0, |file| file.bytes), "file closed");
+        Ok(())
+    }
+
+    /// Ends early: closes the open file if that is quick, so that its rows need not be read again. Otherwise its
+    /// upload stays open; `abort_open_uploads` removes it.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        match tokio::time::timeout(CLOSE_ON_STOP, self.close()).await {
+            Ok(closed) => closed,
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl OpenFile {
+    fn new(context: &RunContext, start: &PrimaryKey) -> Result<OpenFile> {
+        let id = FileId::random();
+        let store: Arc<dyn UploadStore> = context.store.clone();
+        Ok(OpenFile {
+            id,
+            range: KeyRange { start: start.clone(), end: start.clone() },
+            encoder: PageEncoder::new(context.plan.clone(), &context.settings, context.memory.batch_bytes)?,
+            writer: ObjectWriter::new(
+                store,
+                context.run.data_file(id),
+                Attributes::new(),
+                PartSizePolicy::starting_at(context.memory.part_bytes),
+                1,
+            ),
+            read: ReadCost::default(),
+        })
+    }
+
+    async fn add_page(self, context: &RunContext, read: ReadPage) -> Result<OpenFile> {
+        let ReadPage { range, page, permit } = read;
+        let OpenFile { id, range: covered, mut encoder, mut writer, read: mut cost } = self;
+        let end = range.end.clone();
+        cost.pages += 1;
+        cost.response_bytes += page.body_bytes as u64;
+        cost.capacity_units += page.read_capacity_units;
+        let (body_bytes, capacity_units) = (page.body_bytes, page.read_capacity_units);
+        let (encoder, rows, parts) = context
+            .cpu
+            .run(move || {
+                let rows = encoder.page(&page.rows, &range)?;
+                // The body is done with: its bytes go back to the budget before anybody waits for the store.
+                drop((page, permit));
+                let parts = encoder.take_bytes();
+                Ok::<_, Error>((encoder, rows, parts))
+            })
+            .await??;
+        context.progress.page(rows, body_bytes as u64, capacity_units);
+        send(&mut writer, parts).await?;
+        Ok(OpenFile { id, range: KeyRange { start: covered.start, end }, encoder, writer, read: cost })
+    }
+
+    /// Finishes the Parquet file and its upload; an interval without rows gets no object.
+    async fn store(self, context: &RunContext) -> Result<FileEntry> {
+        let OpenFile { id, range, mut encoder, mut writer, read } = self;
+        let unstored = FileEntry {
+            id,
+            range,
+            rows: 0,
+            cells: 0,
+            logical_bytes: 0,
+            row_sum: RowSum::default(),
+            file: None,
+            read,
+        };
+        if encoder.row_count() == 0 {
+            return Ok(unstored);
+        }
+        let (mut entry, mut encoded) = context
+            .cpu
+            .run(move || {
+                let totals = encoder.seal()?;
+                let entry = FileEntry {
+                    rows: totals.rows,
+                    cells: totals.cells,
+                    logical_bytes: totals.logical_bytes,
+                    row_sum: totals.row_sum,
+                    ..unstored
+                };
+                let metadata = serde_json::to_string(&entry)
+                    .map_err(|error| Error::new(Kind::Internal, "describe a file").source(error))?;
+                let encoded = encoder.finish(vec![(ENTRY_METADATA.to_owned(), metadata)])?;
+                Ok::<_, Error>((entry, encoded))
+            })
+            .await??;
+        send(&mut writer, std::mem::take(&mut encoded.rest)).await?;
+        let uploaded = writer.finish().await?;
+        if (uploaded.bytes, uploaded.crc64) != (encoded.bytes, encoded.crc64) {
+            return Err(Error::new(Kind::Corrupt, "store")
+                .on(format!("`{}`", context.run.data_file(id)))
+                .because("the store holds other bytes than were encoded"));
+        }
+        entry.file = Some(StoredFile {
+            bytes: encoded.bytes,
+            sha256: hex::encode(encoded.sha256),
+            crc64: format!("{:016x}", encoded.crc64),
+            row_groups: encoded.row_groups,
+        });
+        Ok(entry)
+    }
+}
+
+/// Hands finished bytes to the upload. Bounded without a permit: the writer keeps one part on its way and one that
+/// is not full; see `MemoryPlan`.
+async fn send(writer: &mut ObjectWriter, parts: Vec<bytes::Bytes>) -> Result<()> {
+    for part in parts {
+        writer.write(part, ()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Taking up an unfinished run: what is done, what is left, what lies around.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+
+use super::range_task::ENTRY_METADATA;
+use crate::catalog::{
+    FileEntry, RunPath, RunState, StartedRun, StoredFile, TablePath, find_runs, read_journal, write_journal,
+};
+use crate::columnar::{ColumnPlan, RowsReader};
+use crate::model::{KeyRange, Row, RowHasher, RowSum, TableDefinition};
+use crate::objectstore::{UploadStore, error_of};
+use crate::parquet_file::{FileReader, ReadLimits};
+use crate::runtime::CpuPool;
+use crate::{Error, Kind, Result};
+
+/// A complete file without a journal entry is read whole to prove it; larger ones are read from the table again.
+const LARGEST_PROVED_FILE: u64 = 256 << 20;
+
+/// The newest unfinished run that this backup may continue: same table, same keys.
+///
+/// A table that was dropped and created again is another table, whatever its name; its unfinished runs stay where
+/// they are and are not touched.
+pub(super) async fn find_unfinished(
+    store: &dyn ObjectStore,
+    path: &TablePath,
+    table: &TableDefinition,
+    key_range: &KeyRange,
+) -> Result<Option<(RunPath, StartedRun)>> {
+    let same = |started: &StartedRun| {
+        started.table.creation_time == table.creation_time
+            && started.table.primary_key == table.primary_key
+            && started.key_range == *key_range
+    };
+    let runs = find_runs(store, path).await?;
+    Ok(runs.into_iter().rev().find_map(|run| match run {
+        RunState::Unfinished(path, started) if same(&started) => Some((path, *started)),
+        _ => None,
+    }))
+}
+
+/// Aborts every upload under a run's prefix that is still open. Only the holder of the table's lease may do this.
+/// Returns how many there were.
+pub(super) async fn abort_open_uploads(store: &dyn UploadStore, run: &RunPath) -> Result<usize> {
+    let mut aborted = 0;
+    // A part that was on its way while its upload was aborted can bring it back once.
+    for _ in 0..3 {
+        let open =
+            store.list_uploads(Some(run.prefix())).await.map_err(|error| read_failed(run.prefix(), error))?;
+        if open.is_empty() {
+            break;
+        }
+        for upload in open {
+            tracing::info!(object = %upload.path, upload_id = upload.upload_id, "aborting an open upload");
+            store.abort_upload(&upload).await.map_err(|error| read_failed(&upload.path, error))?;
+            aborted += 1;
+        }
+    }
+    Ok(aborted)
+}
+
+/// What earlier attempts have done, in key order: the journal, and complete files whose journal entry was never
+/// written. Such a file is taken over only after every byte and every row of it has been read and agrees with the
+/// entry in its own metadata; otherwise it is deleted, since a plain glob over the data files would read it.
+pub(super) async fn finished_entries(
+    store: &dyn UploadStore,
+    run: &RunPath,
+    plan: &Arc<ColumnPlan>,
+    cpu: &CpuPool,
+) -> Result<Vec<FileEntry>> {
+    let mut entries = read_journal(store, run).await?;
+    let journalled: HashSet<Path> =
+        entries.iter().filter(|entry| entry.file.is_some()).map(|entry| run.data_file(entry.id)).collect();
+    let data = run.data();
+    let listed: Vec<_> =
+        store.list(Some(&data)).try_collect().await.map_err(|error| read_failed(&data, error))?;
+    let strays = listed.into_iter().filter(|object| !journalled.contains(&object.location));
+    let proved: Vec<Option<FileEntry>> = futures::stream::iter(strays)
+        .map(|object| prove_or_delete(store, run, object, plan, cpu))
+        .buffer_unordered(2)
+        .try_collect()
+        .await?;
+    entries.extend(proved.into_iter().flatten());
+    entries.sort_by(|a, b| a.range.start.cmp(&b.range.start));
+    Ok(entries)
+}
+
+async fn prove_or_delete(
+    store: &dyn UploadStore,
+    run: &RunPath,
+    object: object_store::ObjectMeta,
+    plan: &Arc<ColumnPlan>,
+    cpu: &CpuPool,
+) -> Result<Option<FileEntry>> {
+    let path = object.location;
+    if object.size <= LARGEST_PROVED_FILE {
+        let read = async { store.get(&path).await?.bytes().await };
+        let body = read.await.map_err(|error| read_failed(&path, error))?;
+        let plan = plan.clone();
+        let proved = cpu.run(move || prove(body, &plan)).await?;
+        match proved {
+            Ok(entry) if run.data_file(entry.id) == path => {
+                write_journal(store, run, &entry).await?;
+                tracing::info!(object = %path, rows = entry.rows, "took over a complete file");
+                return Ok(Some(entry));
+            }
+            Ok(_) => tracing::warn!(object = %path, "a data file under another file's name"),
+            Err(error) => tracing::warn!(object = %path, %error, "a data file that proves nothing"),
+        }
+    }
+    store.delete(&path).await.map_err(|error| {
+        let lower = error_of(error);
+        Error::new(lower.kind(), "remove a left-over data file")
+            .on(format!("`{path}`"))
+            .source(lower)
+            .hint("delete this object, or the whole unfinished run, and run the same command again")
+    })?;
+    Ok(None)
+}
+
+/// Reads a whole file and returns the entry in its metadata if its rows are what that says.
+fn prove(body: bytes::Bytes, plan: &ColumnPlan) -> Result<FileEntry> {
+    let wrong = |reason: &str| Error::new(Kind::Corrupt, "prove a data file").because(reason.to_owned());
+    let sha256 = hex::encode(Sha256::digest(&body));
+    let crc64 = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Xz, &body);
+    let bytes = body.len() as u64;
+    let file = FileReader::open(body, plan, &ReadLimits::default())?;
+    let text = file.key_value(ENTRY_METADATA).ok_or_else(|| wrong("it carries no entry"))?;
+    let mut entry: FileEntry =
+        serde_json::from_str(text).map_err(|error| wrong("its entry is damaged").source(error))?;
+    let row_groups = file.row_groups().len();
+    let (mut rows, mut row_sum, mut hasher) = (0, RowSum::default(), RowHasher::default());
+    for batch in file.batches()? {
+        let batch = batch?;
+        let mut reader = RowsReader::new(&batch, plan)?;
+        let mut row = Row::default();
+        while reader.read(&mut row)? {
+            rows += 1;
+            row_sum += hasher.row(&row);
+        }
+    }
+    if (rows, row_sum) != (entry.rows, entry.row_sum) {
+        return Err(wrong("its rows are not the ones its entry describes"));
+    }
+    entry.file = Some(StoredFile { bytes, sha256, crc64: format!("{crc64:016x}"), row_groups });
+    Ok(entry)
+}
+
+fn read_failed(path: &Path, error: object_store::Error) -> Error {
+    let lower = error_of(error);
+    Error::new(lower.kind(), "read").on(format!("`{path}`")).source(lower)
+}

@@ -1,0 +1,110 @@
+//! The sample that decides, once per base, which columns are promoted and how they are encoded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+
+use super::scan::Scan;
+use crate::columnar::{BatchBuilder, ColumnPlan, Sample};
+use crate::model::{KeyRange, Row, TableDefinition};
+use crate::parquet_file::{WriterSettings, choose_encodings};
+use crate::plainbuffer::RowReader;
+use crate::runtime::CpuPool;
+use crate::tablestore::{Page, RangeRequest};
+use crate::{Error, Kind, Result};
+
+/// Rows to look at where there are that many: from 5,000 rows the choices are wrong by a quarter of the file size
+/// (benches/README.md).
+const SAMPLE_ROWS: u64 = 20_000;
+
+/// Heads of at most this many splits are read.
+const SAMPLE_SPLITS: usize = 64;
+
+/// Requests at the same time.
+const REQUESTS_IN_FLIGHT: usize = 8;
+
+/// What planning cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SampleCost {
+    pub rows: u64,
+    pub capacity_units: u64,
+}
+
+/// Reads the head rows of splits spread over the key space and plans the columns. Bodies are kept until they add up
+/// to `memory_bytes`; a table of 2 MB cells is sampled with fewer rows.
+pub(super) async fn plan_columns(
+    scan: &Scan,
+    table: &TableDefinition,
+    splits: &[KeyRange],
+    cpu: &CpuPool,
+    settings: WriterSettings,
+    memory_bytes: u64,
+) -> Result<(ColumnPlan, SampleCost)> {
+    let mut cost = SampleCost::default();
+    let mut sample = Sample::default();
+    let mut pages: Vec<Bytes> = Vec::new();
+    let mut page_bytes = 0;
+    let step = splits.len().div_ceil(SAMPLE_SPLITS).max(1);
+    let mut heads: Vec<KeyRange> = splits.iter().step_by(step).cloned().collect();
+    // Further rounds go on where the heads ended, until there are rows enough or no more.
+    while !heads.is_empty() && cost.rows < SAMPLE_ROWS && page_bytes < memory_bytes {
+        let limit = (SAMPLE_ROWS - cost.rows).div_ceil(heads.len() as u64);
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let mut answers = futures::stream::iter(std::mem::take(&mut heads))
+            .map(|range| head_page(scan, range, limit))
+            .buffered(REQUESTS_IN_FLIGHT);
+        let mut round = Vec::new();
+        while page_bytes < memory_bytes
+            && let Some((range, page)) = answers.try_next().await?
+        {
+            cost.capacity_units += page.read_capacity_units;
+            page_bytes += page.rows.len() as u64;
+            round.push(page.rows);
+            heads.extend(page.next_start.map(|next| KeyRange { start: next, end: range.end }));
+        }
+        pages.extend(round.iter().cloned());
+        let (seen, rows) = cpu.run(move || observe(sample, &round)).await??;
+        sample = seen;
+        cost.rows += rows;
+    }
+    let (primary_key, defined) = (table.primary_key.clone(), table.defined_columns.clone());
+    let plan = cpu
+        .run(move || {
+            let plan = sample.plan(&primary_key, &defined)?;
+            let mut rows = BatchBuilder::new(Arc::new(plan.clone()));
+            each_row(&pages, |row| rows.append(row))?;
+            choose_encodings(&[rows.finish()?.record_batch], &plan, &settings)
+        })
+        .await??;
+    Ok((plan, cost))
+}
+
+async fn head_page(scan: &Scan, range: KeyRange, limit: i32) -> Result<(KeyRange, Page)> {
+    let request = RangeRequest { limit: Some(limit), ..scan.request(range.clone()) };
+    let page = scan.client.get_range(&request).await?;
+    scan.saw_page(page.body_bytes);
+    Ok((range, page))
+}
+
+fn observe(mut sample: Sample, pages: &[Bytes]) -> Result<(Sample, u64)> {
+    let mut rows = 0;
+    each_row(pages, |row| {
+        sample.observe(row);
+        rows += 1;
+        Ok(())
+    })?;
+    Ok((sample, rows))
+}
+
+fn each_row(pages: &[Bytes], mut visit: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+    let corrupt = |error| Error::new(Kind::Corrupt, "decode a sampled page").source(error);
+    for page in pages {
+        let mut reader = RowReader::new(page).map_err(corrupt)?;
+        let mut row = Row::default();
+        while reader.next_row(&mut row).map_err(corrupt)? {
+            visit(&row)?;
+        }
+    }
+    Ok(())
+}

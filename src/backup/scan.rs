@@ -1,0 +1,55 @@
+//! What every part of one scan shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::model::{KeyRange, TableDefinition};
+use crate::runtime::ByteBudget;
+use crate::tablestore::{RangeRequest, TableStore};
+
+/// Smallest reservation for a page that is still on its way. The service stops a page at 4 MB of data or 5,000 rows;
+/// PlainBuffer's framing makes the body larger, by how much depends on the table.
+const FIRST_RESERVE: u64 = 6 << 20;
+
+/// Reads one table within a byte budget. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Scan {
+    pub client: TableStore,
+    table: Arc<TableDefinition>,
+    /// Response bodies, requested or waiting.
+    pub pages: ByteBudget,
+    largest_page: Arc<AtomicU64>,
+}
+
+impl Scan {
+    pub(super) fn new(client: TableStore, table: TableDefinition, page_bytes: u64) -> Scan {
+        Scan {
+            client,
+            table: Arc::new(table),
+            pages: ByteBudget::new(page_bytes),
+            largest_page: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Table name.
+    pub(super) fn table(&self) -> &str {
+        &self.table.name
+    }
+
+    /// The request for every cell of every row in `range`.
+    pub(super) fn request(&self, range: KeyRange) -> RangeRequest {
+        let key_names = self.table.primary_key.iter().map(|column| column.name.clone()).collect();
+        RangeRequest::everything(&self.table.name, key_names, range)
+    }
+
+    /// Bytes to reserve before a page is requested: a quarter more than the largest page so far.
+    pub(super) fn page_reserve(&self) -> u64 {
+        let largest = self.largest_page.load(Relaxed);
+        (largest + largest / 4).max(FIRST_RESERVE)
+    }
+
+    /// Learns the size of a body.
+    pub(super) fn saw_page(&self, body_bytes: usize) {
+        self.largest_page.fetch_max(body_bytes as u64, Relaxed);
+    }
+}

@@ -1,0 +1,46 @@
+//! How the key space is divided: split points of about equal size, more of them than workers.
+
+use crate::Result;
+use crate::model::KeyRange;
+use crate::tablestore::TableStore;
+
+/// ComputeSplitPointsBySize counts in this unit unless told otherwise.
+const DEFAULT_UNIT: u64 = 100 << 20;
+
+/// Smallest unit that the service takes.
+const SMALLEST_UNIT: u64 = 1 << 20;
+
+/// Splits per worker that are wanted: with eight the idle tail of a scan is 6 to 12 %.
+const SPLITS_PER_WORKER: u64 = 8;
+
+/// Splits of the scan, and what finding them cost.
+#[derive(Debug)]
+pub(super) struct Splits {
+    /// Tile the range that was asked for, in key order.
+    pub ranges: Vec<KeyRange>,
+    /// About how many bytes the table has, by the service's own estimate; 0 for a table below one unit.
+    pub estimated_bytes: u64,
+    /// Read capacity units of the requests.
+    pub capacity_units: u64,
+}
+
+/// Asks for split points of 100 MiB, and once more for smaller ones when that gives too few for `workers`.
+pub(super) async fn plan_splits(
+    client: &TableStore,
+    table: &str,
+    range: &KeyRange,
+    workers: usize,
+) -> Result<Splits> {
+    let wanted = workers as u64 * SPLITS_PER_WORKER;
+    let mut unit = DEFAULT_UNIT;
+    let mut answer = client.compute_split_points_by_size(table, 1, i64::try_from(unit).ok(), None).await?;
+    let mut capacity_units = answer.read_capacity_units;
+    let count = answer.points.len() as u64 + 1;
+    if count < wanted {
+        unit = (count * unit / wanted).max(SMALLEST_UNIT);
+        answer = client.compute_split_points_by_size(table, 1, i64::try_from(unit).ok(), None).await?;
+        capacity_units += answer.read_capacity_units;
+    }
+    let estimated_bytes = answer.points.len() as u64 * unit;
+    Ok(Splits { ranges: range.split_at(answer.points), estimated_bytes, capacity_units })
+}

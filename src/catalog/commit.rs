@@ -1,0 +1,134 @@
+//! The commit: file list, then manifest.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use object_store::ObjectStore;
+use sha2::{Digest, Sha256};
+
+use super::journal::data_objects;
+use super::{
+    Consistency, FORMAT_VERSION, FileEntry, FileListReference, Manifest, RunKind, RunPath, StartedRun,
+    Totals, document,
+};
+use crate::{Error, Kind, Result};
+
+/// Largest file list that is read: compressed and decompressed, in bytes.
+const LARGEST_FILE_LIST: (u64, u64) = (16 << 20, 256 << 20);
+
+/// Makes a base run exist: checks that its entries tile the key range and that exactly their data objects are in
+/// the store, writes the file list, then the manifest. Repeating it after a crash at any point gives the same commit.
+///
+/// # Errors
+/// [`Kind::Internal`] when the entries leave a gap or overlap; [`Kind::Corrupt`] when the data prefix holds another
+/// object (a plain glob would read it) or lacks one. Nothing is committed then.
+pub async fn commit(
+    store: &dyn ObjectStore,
+    path: &RunPath,
+    started: &StartedRun,
+    entries: &[FileEntry],
+    finished_at: Timestamp,
+) -> Result<Manifest> {
+    let uncommitted = |kind, reason: String| {
+        Err(Error::new(kind, "commit the backup").on(format!("`{}`", path.prefix())).because(reason))
+    };
+    let mut entries = entries.to_vec();
+    entries.sort_by(|a, b| a.range.start.cmp(&b.range.start));
+    if let Err(break_at) = started.key_range.check_tiled_by(entries.iter().map(|entry| &entry.range)) {
+        return uncommitted(Kind::Internal, format!("its files do not tile the key range: {break_at}"));
+    }
+    let mut expected: std::collections::HashMap<_, _> =
+        entries.iter().filter_map(|entry| entry.file.as_ref().map(|file| (entry.id, file.bytes))).collect();
+    for (object, id, size) in data_objects(store, path).await? {
+        if id.and_then(|id| expected.remove(&id)) != Some(size) {
+            return uncommitted(
+                Kind::Corrupt,
+                format!("`{object}` is in its data prefix and not in its journal"),
+            );
+        }
+    }
+    if let Some(missing) = expected.keys().next() {
+        return uncommitted(Kind::Corrupt, format!("data file {missing} is not in the store any more"));
+    }
+
+    let list = encode_file_list(&entries)?;
+    let reference = FileListReference {
+        bytes: list.len() as u64,
+        sha256: hex::encode(Sha256::digest(&list)),
+        entries: entries.len() as u64,
+    };
+    document::create(store, &path.file_list(), list).await?;
+
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        tool: started.tool.clone(),
+        kind: RunKind::Base,
+        consistency: Consistency::Fuzzy,
+        chain: started.chain.clone(),
+        run: started.run.clone(),
+        source: started.source.clone(),
+        table: started.table.clone(),
+        key_range: started.key_range.clone(),
+        started_at: started.started_at,
+        finished_at,
+        columns: started.columns.clone(),
+        file_list: reference,
+        totals: Totals::of(&entries),
+    };
+    document::create(store, &path.manifest(), document::to_bytes(&manifest)?).await?;
+    Ok(manifest)
+}
+
+/// Reads the file list that a manifest names, in key order, and checks it against the manifest.
+///
+/// # Errors
+/// [`Kind::Corrupt`] when hash, counts or sums differ or the entries do not tile the key range.
+pub async fn read_file_list(
+    store: &dyn ObjectStore,
+    path: &RunPath,
+    manifest: &Manifest,
+) -> Result<Vec<FileEntry>> {
+    let object = path.file_list();
+    let corrupt = |reason: String| {
+        Error::new(Kind::Corrupt, "use the file list").on(format!("`{object}`")).because(reason)
+    };
+    let Some(bytes) = document::read(store, &object, LARGEST_FILE_LIST.0).await? else {
+        return Err(corrupt("the manifest names it and it is not there".to_owned()));
+    };
+    if hex::encode(Sha256::digest(&bytes)) != manifest.file_list.sha256 {
+        return Err(corrupt("its SHA-256 is not the one in the manifest".to_owned()));
+    }
+    let entries = decode_file_list(&bytes).map_err(corrupt)?;
+    if entries.len() as u64 != manifest.file_list.entries || Totals::of(&entries) != manifest.totals {
+        return Err(corrupt("its sums are not the ones in the manifest".to_owned()));
+    }
+    manifest.key_range.check_tiled_by(entries.iter().map(|entry| &entry.range)).map_err(corrupt)?;
+    Ok(entries)
+}
+
+/// One JSON line per entry, in key order, as one zstd frame. The same entries give the same bytes.
+fn encode_file_list(entries: &[FileEntry]) -> Result<Bytes> {
+    let failed = |error: std::io::Error| Error::new(Kind::Internal, "compress the file list").source(error);
+    let mut lines = Vec::new();
+    for entry in entries {
+        serde_json::to_writer(&mut lines, entry)
+            .map_err(|error| Error::new(Kind::Internal, "write the file list").source(error))?;
+        lines.push(b'\n');
+    }
+    zstd::encode_all(lines.as_slice(), 3).map(Bytes::from).map_err(failed)
+}
+
+fn decode_file_list(bytes: &[u8]) -> Result<Vec<FileEntry>, String> {
+    let frame = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
+    let mut lines = Vec::new();
+    frame.take(LARGEST_FILE_LIST.1 + 1).read_to_end(&mut lines).map_err(|error| error.to_string())?;
+    if lines.len() as u64 > LARGEST_FILE_LIST.1 {
+        return Err(format!("it decompresses to more than {} bytes", LARGEST_FILE_LIST.1));
+    }
+    let mut entries = Vec::new();
+    for (number, line) in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
+        entries.push(serde_json::from_slice(line).map_err(|error| format!("line {}: {error}", number + 1))?);
+    }
+    Ok(entries)
+}

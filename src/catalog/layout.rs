@@ -1,0 +1,159 @@
+//! Object names, made and parsed here and nowhere else.
+//!
+//! ```text
+//! <vault>/otsvault.json
+//! <vault>/<instance>/<table>/lease.json
+//! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
+//!                                              /journal/<file id>.json
+//!                                              /data/<file id>.parquet
+//!                                              /files.jsonl.zst
+//!                                              /manifest.json
+//! ```
+//! The chain's id is the id of the run that wrote its base.
+
+use object_store::path::Path;
+
+use super::{FileId, RunId};
+use crate::{Error, Kind, Result};
+
+/// The object that says that a prefix is a vault, and of which format.
+pub(super) const VAULT_MARKER: &str = "otsvault.json";
+
+/// One table's place in a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePath {
+    vault: Path,
+    /// Instance name.
+    pub instance: String,
+    /// Table name.
+    pub table: String,
+}
+
+impl TablePath {
+    /// # Errors
+    /// [`Kind::Usage`] when a name is not one that Table Store allows; such a name never becomes a path.
+    pub fn new(vault: &Path, instance: &str, table: &str) -> Result<TablePath> {
+        check_name("instance", instance, |byte| {
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+        })?;
+        check_name("table", table, |byte| byte.is_ascii_alphanumeric() || byte == b'_')?;
+        Ok(TablePath { vault: vault.clone(), instance: instance.to_owned(), table: table.to_owned() })
+    }
+
+    /// Prefix of everything of this table.
+    pub fn prefix(&self) -> Path {
+        self.vault.clone().join(self.instance.as_str()).join(self.table.as_str())
+    }
+
+    /// The lease that one run at a time holds.
+    pub fn lease(&self) -> Path {
+        self.prefix().join("lease.json")
+    }
+
+    /// The place of a base run, which starts the chain of the same id.
+    pub fn base(&self, run: &RunId) -> RunPath {
+        self.base_in_chain(run, run)
+    }
+
+    /// The place of a base run in a chain.
+    pub fn base_in_chain(&self, chain: &RunId, run: &RunId) -> RunPath {
+        RunPath { prefix: self.bases(chain).join(run.as_str()), run: run.clone(), chain: chain.clone() }
+    }
+
+    /// Where the bases of a chain are.
+    pub fn bases(&self, chain: &RunId) -> Path {
+        self.prefix().join(chain.as_str()).join("base")
+    }
+}
+
+/// One run's place in a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPath {
+    prefix: Path,
+    /// The run.
+    pub run: RunId,
+    /// The chain it belongs to.
+    pub chain: RunId,
+}
+
+impl RunPath {
+    /// Prefix of everything of this run.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// What the run is bound to.
+    pub fn started(&self) -> Path {
+        self.prefix.clone().join("started.json")
+    }
+
+    /// Where the data files are.
+    pub fn data(&self) -> Path {
+        self.prefix.clone().join("data")
+    }
+
+    /// One data file.
+    pub fn data_file(&self, file: FileId) -> Path {
+        self.data().join(format!("{file}.parquet"))
+    }
+
+    /// Where the journal entries are.
+    pub fn journal(&self) -> Path {
+        self.prefix.clone().join("journal")
+    }
+
+    /// The journal entry of one closed file.
+    pub fn journal_entry(&self, file: FileId) -> Path {
+        self.journal().join(format!("{file}.json"))
+    }
+
+    /// The list of files.
+    pub fn file_list(&self) -> Path {
+        self.prefix.clone().join("files.jsonl.zst")
+    }
+
+    /// The manifest: the commit.
+    pub fn manifest(&self) -> Path {
+        self.prefix.clone().join("manifest.json")
+    }
+}
+
+/// The file id of a data file's or a journal entry's path; `None` for any other object.
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    let name = path.filename()?;
+    name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".json"))?.parse().ok()
+}
+
+fn check_name(what: &str, name: &str, allowed: impl Fn(u8) -> bool) -> Result<()> {
+    let fits = !name.is_empty() && name.len() <= 255 && name.bytes().all(allowed);
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("use the {what} name {name:?}"))
+        .because("names are 1 to 255 letters, digits and `_` (instances also `-`)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_back_and_hostile_names_never_become_paths() {
+        let vault = Path::from("backups/prod");
+        let table = TablePath::new(&vault, "inst-1", "Orders_2").unwrap();
+        let run: RunId = "20261122t161530z-9f3a2c71".parse().unwrap();
+        let file: FileId = "00ff00ff00ff00ff".parse().unwrap();
+        let base = table.base(&run);
+        assert_eq!(
+            base.data_file(file).as_ref(),
+            "backups/prod/inst-1/Orders_2/20261122t161530z-9f3a2c71/base/20261122t161530z-9f3a2c71/data/\
+             00ff00ff00ff00ff.parquet"
+        );
+        assert_eq!(file_id(&base.data_file(file)), Some(file));
+        assert_eq!(file_id(&base.journal_entry(file)), Some(file));
+        assert_eq!(file_id(&base.manifest()), None);
+        for hostile in ["", "..", "a/b", "a\0", "é", "a%2e"] {
+            assert_eq!(TablePath::new(&vault, "inst", hostile).unwrap_err().kind(), Kind::Usage);
+        }
+    }
+}

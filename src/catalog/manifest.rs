@@ -1,0 +1,178 @@
+//! The manifest, format version 1: the object that makes a run exist.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{FileEntry, ReadCost, RunId, RunPath, document};
+use crate::columnar::ColumnPlan;
+use crate::model::{KeyRange, RowSum, TableDefinition};
+use crate::{Error, Kind, Result};
+use object_store::ObjectStore;
+
+/// The format that this version writes, and the newest one it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a run wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    /// A full copy.
+    Base,
+}
+
+/// What the rows of a run are worth together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Each row as it was at some moment of the scan; rows written meanwhile may be old, new or missing.
+    Fuzzy,
+    /// The table as it was at one position of its Stream.
+    Exact,
+}
+
+impl std::fmt::Display for Consistency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Consistency::Fuzzy => "fuzzy",
+            Consistency::Exact => "exact",
+        })
+    }
+}
+
+/// Where the rows came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Instance name.
+    pub instance: String,
+    /// Endpoint that was read, without credentials.
+    pub endpoint: String,
+}
+
+/// The file list that a manifest commits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileListReference {
+    /// Size of `files.jsonl.zst` in bytes.
+    pub bytes: u64,
+    /// SHA-256 of `files.jsonl.zst`, 64 hex digits.
+    pub sha256: String,
+    /// Entries, the ones without a file included.
+    pub entries: u64,
+}
+
+/// Sums over the file list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Rows.
+    pub rows: u64,
+    /// Cell versions.
+    pub cells: u64,
+    /// Bytes of keys and cells by the service's data-size rule.
+    pub logical_bytes: u64,
+    /// Parquet objects.
+    pub files: u64,
+    /// Bytes of the Parquet objects.
+    pub stored_bytes: u64,
+    /// Sum over all rows.
+    pub row_sum: RowSum,
+    /// What reading the rows took; planning and sampling not included.
+    pub read: ReadCost,
+}
+
+impl Totals {
+    /// Adds up a file list.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a FileEntry>) -> Totals {
+        let mut totals = Totals::default();
+        for entry in entries {
+            totals.rows += entry.rows;
+            totals.cells += entry.cells;
+            totals.logical_bytes += entry.logical_bytes;
+            totals.row_sum += entry.row_sum;
+            totals.read += entry.read;
+            if let Some(file) = &entry.file {
+                totals.files += 1;
+                totals.stored_bytes += file.bytes;
+            }
+        }
+        totals
+    }
+}
+
+/// One committed run. JSON Schema: `schemas/manifest-v1.schema.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// 1.
+    pub format_version: u32,
+    /// Program and version that wrote it.
+    pub tool: String,
+    /// What the run wrote.
+    pub kind: RunKind,
+    /// What the rows are worth together.
+    pub consistency: Consistency,
+    /// The chain.
+    pub chain: RunId,
+    /// The run.
+    pub run: RunId,
+    /// Where the rows came from.
+    pub source: Source,
+    /// The table's definition when the run started.
+    pub table: TableDefinition,
+    /// The keys that were asked for; the file list tiles it.
+    pub key_range: KeyRange,
+    /// When the first attempt started.
+    pub started_at: Timestamp,
+    /// When the manifest was written.
+    pub finished_at: Timestamp,
+    /// Every Parquet column of every file, and what it holds.
+    pub columns: ColumnPlan,
+    /// The file list.
+    pub file_list: FileListReference,
+    /// Sums over the file list.
+    pub totals: Totals,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    format_version: u32,
+}
+
+impl Manifest {
+    /// Reads and checks the manifest of a run; `None` when the run was never committed.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for a newer format, [`Kind::Corrupt`] for anything that is not a manifest of this run.
+    pub async fn read(store: &dyn ObjectStore, path: &RunPath) -> Result<Option<Manifest>> {
+        let object = path.manifest();
+        let Some(bytes) = document::read(store, &object, document::LARGEST_DOCUMENT).await? else {
+            return Ok(None);
+        };
+        let manifest = Manifest::parse(&bytes).map_err(|error| {
+            Error::new(error.kind(), "use the manifest").on(format!("`{object}`")).source(error)
+        })?;
+        if manifest.run != path.run || manifest.chain != path.chain {
+            return Err(Error::new(Kind::Corrupt, "use the manifest")
+                .on(format!("`{object}`"))
+                .because(format!("it describes run {} of chain {}", manifest.run, manifest.chain)));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Parses a manifest of any supported version.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest> {
+        check_version(bytes)?;
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::new(Kind::Corrupt, "parse a manifest").source(error))
+    }
+}
+
+/// Refuses a document of a newer format before anything else of it is looked at.
+pub(super) fn check_version(bytes: &[u8]) -> Result<()> {
+    let VersionOnly { format_version } = serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(Kind::Corrupt, "find a format version").source(error))?;
+    match format_version {
+        FORMAT_VERSION => Ok(()),
+        newer if newer > FORMAT_VERSION => Err(Error::new(Kind::Unsupported, "read this vault")
+            .because(format!("it has format version {newer}; this otsvault reads up to {FORMAT_VERSION}"))
+            .hint("use a newer otsvault")),
+        odd => Err(Error::new(Kind::Corrupt, "read this vault").because(format!("format version {odd}"))),
+    }
+}

@@ -1,0 +1,76 @@
+//! STRING and BINARY columns.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow::array::types::{BinaryType, ByteArrayType, Utf8Type};
+use arrow::array::{ArrayRef, GenericByteArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::error::ArrowError;
+
+use super::validity::Validity;
+
+/// STRING values.
+pub type StringColumn = BytesColumn<Utf8Type>;
+/// BINARY values.
+pub type BinaryColumn = BytesColumn<BinaryType>;
+
+/// Values of any length end to end, rows without one filled in late.
+pub struct BytesColumn<T> {
+    data: Vec<u8>,
+    /// Where each row's value ends; the leading 0 is there from the start.
+    offsets: Vec<i32>,
+    validity: Validity,
+    value_type: PhantomData<T>,
+}
+
+impl<T> Default for BytesColumn<T> {
+    fn default() -> BytesColumn<T> {
+        BytesColumn {
+            data: Vec::new(),
+            offsets: vec![0],
+            validity: Validity::default(),
+            value_type: PhantomData,
+        }
+    }
+}
+
+impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
+    /// Puts `value` into `row`; rows before it that were skipped become null. Rows only go up.
+    ///
+    /// The caller keeps the column's total under 2 GiB; [`BatchBuilder`](super::BatchBuilder) checks that per row.
+    #[inline]
+    pub fn push(&mut self, row: usize, value: &T::Native) {
+        if self.offsets.len() != row + 1 {
+            self.fill(row);
+        }
+        self.data.extend_from_slice(value.as_ref());
+        debug_assert!(i32::try_from(self.data.len()).is_ok(), "the caller bounds the batch");
+        self.offsets.push(self.data.len() as i32);
+    }
+
+    #[cold]
+    fn fill(&mut self, row: usize) {
+        debug_assert!(self.offsets.len() < row + 1, "a row gets one value");
+        self.validity.gap(self.offsets.len() - 1, row);
+        self.offsets.resize(row + 1, self.data.len() as i32);
+    }
+
+    /// The array of `rows` rows; the column starts over with room for as many.
+    ///
+    /// Strings are checked again as UTF-8, once per column, since the alternative is `unsafe`.
+    pub fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.offsets.len() < rows + 1 {
+            self.fill(rows);
+        }
+        let mut next_offsets = Vec::with_capacity(rows + 1);
+        next_offsets.push(0);
+        let offsets = ScalarBuffer::from(std::mem::replace(&mut self.offsets, next_offsets));
+        let room = self.data.len();
+        let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
+        let nulls = self.validity.finish(rows);
+        // The offsets start at 0 and only grow while the total is under 2 GiB.
+        let array = GenericByteArray::<T>::try_new(OffsetBuffer::new(offsets), data.into(), nulls)?;
+        Ok(Arc::new(array))
+    }
+}

@@ -1,0 +1,198 @@
+//! BatchWriteRow: up to 200 changes in one request, each with its own outcome.
+
+use super::TableStore;
+use super::call::Operation;
+use super::counters::SharedCounters;
+use super::failure::{BoxError, ServiceError};
+use super::get_range::write_units;
+use super::row_change::{ChangeKind, RowChange};
+use super::single_row::{EncodedRow, RowWritten};
+use crate::error::retry::{Backoff, Pace};
+use crate::{Error, Result, proto};
+
+const OPERATION: Operation =
+    Operation { name: "BatchWriteRow", doing: "write rows to", idempotent: false, required: &[] };
+
+/// One outcome per change: for each table of the request, in its order. A batch is not atomic, and its success says
+/// nothing about its rows.
+#[derive(Debug)]
+#[must_use = "rows of a batch fail one by one"]
+pub struct BatchResults {
+    /// Per table, per change.
+    pub tables: Vec<Vec<Result<RowWritten>>>,
+}
+
+impl BatchResults {
+    /// The first failure, or the write capacity units of all.
+    pub fn all(self) -> Result<u64> {
+        let mut units = 0;
+        for result in self.tables.into_iter().flatten() {
+            units += result?.write_capacity_units;
+        }
+        Ok(units)
+    }
+}
+
+/// What became of changes that were repeated until each was made or given up.
+#[derive(Debug)]
+#[must_use = "rows of a batch fail one by one"]
+pub struct RowsWritten {
+    /// Write capacity units consumed.
+    pub write_capacity_units: u64,
+    /// Index into the changes, and why: those that the service refused for good, and those still failing when the
+    /// retry budget was used up. Ascending.
+    pub failures: Vec<(usize, Error)>,
+    /// How often a single row was sent again.
+    pub row_retries: u64,
+}
+
+/// What the service said about one row.
+type RowAnswer = Result<RowWritten, ServiceError>;
+
+impl TableStore {
+    /// Sends all changes once. At most 200 rows and 4 MB over all tables (service limits).
+    ///
+    /// The request as a whole is repeated when nothing of it was applied, and after a time-out if every change is
+    /// [idempotent](RowChange::idempotent). Rows that failed are not: see [`TableStore::write_rows`].
+    pub async fn batch_write_row(&self, tables: &[(&str, &[RowChange])]) -> Result<BatchResults> {
+        let batches: Vec<_> =
+            tables.iter().map(|(table, changes)| (*table, changes.iter().collect::<Vec<_>>())).collect();
+        let answers = self.send_batch(&batches).await?;
+        let tables = answers.into_iter().zip(tables).map(|(answers, (table, _))| {
+            answers.into_iter().map(|answer| answer.map_err(|failed| self.row_error(table, failed))).collect()
+        });
+        Ok(BatchResults { tables: tables.collect() })
+    }
+
+    /// Makes all `changes` of one table, sending again only the rows that failed and may be repeated: those that were
+    /// not applied, and, if they are [idempotent](RowChange::idempotent), those that may have been.
+    ///
+    /// The keys must differ: a row that is sent again overtakes the rows behind it. At most 200 rows and 4 MB.
+    ///
+    /// # Errors
+    /// Only if a request as a whole is refused or given up; some changes may then have been made.
+    pub async fn write_rows(&self, table: &str, changes: &[RowChange]) -> Result<RowsWritten> {
+        let counters = &self.0.counters;
+        let mut backoff = Backoff::new(self.0.retry_budget);
+        let mut written = RowsWritten { write_capacity_units: 0, failures: Vec::new(), row_retries: 0 };
+        let mut waiting: Vec<(usize, &RowChange)> = changes.iter().enumerate().collect();
+        while !waiting.is_empty() {
+            let batch = waiting.iter().map(|(_, change)| *change).collect();
+            let answers = self.send_batch(&[(table, batch)]).await?;
+            let mut failed = Vec::new();
+            for ((index, change), answer) in waiting.into_iter().zip(answers.into_iter().flatten()) {
+                match answer {
+                    Ok(row) => written.write_capacity_units += row.write_capacity_units,
+                    Err(service) => match service.retry().pace(change.idempotent) {
+                        Some(pace) => failed.push((index, change, service, pace)),
+                        None => written.failures.push((index, self.row_error(table, service))),
+                    },
+                }
+            }
+            let throttled = failed.iter().any(|(.., pace)| *pace == Pace::Throttled);
+            let pace = if throttled { Pace::Throttled } else { Pace::Fault };
+            let pause = match failed.is_empty() {
+                true => None,
+                false => backoff.next_pause(pace),
+            };
+            waiting = Vec::new();
+            let Some(pause) = pause else {
+                let given_up = failed.into_iter().map(|(index, _, service, _)| {
+                    let hint = format!("gave up after {} attempts", backoff.attempts() + 1);
+                    (index, self.row_error(table, service).hint(hint))
+                });
+                written.failures.extend(given_up);
+                break;
+            };
+            tracing::debug!(
+                table,
+                rows = failed.len(),
+                attempt = backoff.attempts(),
+                ?pause,
+                "rows sent again"
+            );
+            SharedCounters::add(&counters.retries, 1);
+            written.row_retries += failed.len() as u64;
+            waiting.extend(failed.into_iter().map(|(index, change, ..)| (index, change)));
+            tokio::time::sleep(pause).await;
+        }
+        written.failures.sort_by_key(|(index, _)| *index);
+        Ok(written)
+    }
+
+    /// The answers have the shape of the request: checked here.
+    async fn send_batch(&self, batches: &[(&str, Vec<&RowChange>)]) -> Result<Vec<Vec<RowAnswer>>> {
+        let idempotent = batches.iter().flat_map(|(_, changes)| changes).all(|change| change.idempotent);
+        let operation = Operation { idempotent, ..OPERATION };
+        let request = proto::BatchWriteRowRequest {
+            tables: batches
+                .iter()
+                .map(|(table, changes)| proto::TableInBatchWriteRowRequest {
+                    table_name: (*table).to_owned(),
+                    rows: changes.iter().map(|change| row_message(change)).collect(),
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let one_table = match batches {
+            [(table, _)] => Some(*table),
+            _ => None,
+        };
+        let answers: Vec<Vec<RowAnswer>> = self
+            .call(&operation, one_table, &request, |answer: proto::BatchWriteRowResponse, origin| {
+                let same_tables = answer.tables.len() == batches.len()
+                    && answer.tables.iter().zip(batches).all(|(answer, (table, changes))| {
+                        answer.table_name == *table && answer.rows.len() == changes.len()
+                    });
+                if !same_tables {
+                    return Err("its rows are not those of the request".into());
+                }
+                let row = |row| row_answer(row, origin.request_id);
+                answer.tables.into_iter().map(|table| table.rows.into_iter().map(row).collect()).collect()
+            })
+            .await?;
+        let throttled = answers.iter().flatten().filter(|answer| {
+            answer.as_ref().is_err_and(|failed| failed.retry().pace(false) == Some(Pace::Throttled))
+        });
+        SharedCounters::add(&self.0.counters.throttles, throttled.count() as u64);
+        Ok(answers)
+    }
+
+    fn row_error(&self, table: &str, failed: ServiceError) -> Error {
+        let request_id = failed.request_id.clone();
+        failed.fill(self.error(&OPERATION, Some(table)).request_id(request_id))
+    }
+}
+
+fn row_message(change: &RowChange) -> proto::RowInBatchWriteRowRequest {
+    proto::RowInBatchWriteRowRequest {
+        r#type: match change.kind {
+            ChangeKind::Put => proto::OperationType::Put,
+            ChangeKind::Update => proto::OperationType::Update,
+            ChangeKind::Delete => proto::OperationType::Delete,
+        }
+        .into(),
+        row_change: change.row.clone(),
+        condition: change.condition(),
+        return_content: change.return_content(),
+    }
+}
+
+/// A row that is not ok must say why; a row that is ok with an error is not believed either.
+fn row_answer(
+    row: proto::RowInBatchWriteRowResponse,
+    request_id: Option<&str>,
+) -> Result<RowAnswer, BoxError> {
+    match (row.is_ok, row.error) {
+        (true, None) => Ok(Ok(RowWritten {
+            write_capacity_units: row.consumed.as_ref().map(write_units).unwrap_or(0),
+            returned: EncodedRow::check(row.row)?,
+        })),
+        (false, Some(error)) if !error.code.is_empty() => {
+            // A row has no HTTP status; the code decides.
+            let request_id = request_id.map(str::to_owned);
+            Ok(Err(ServiceError { status: 0, request_id, error: Box::new(error) }))
+        }
+        _ => Err("a row contradicts itself".into()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The retry loop around one exchange, and the checks that every answer must pass.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::TableStore;
+use super::counters::SharedCounters;
+use super::failure::{BoxError, Failure, ServiceError};
+use super::transport::Answer;
+use crate::error::retry::{Backoff, Pace};
+use crate::{Error, Kind, Result};
+
+/// An operation of the service.
+pub(super) struct Operation {
+    /// Last part of the path, and of the string-to-sign.
+    pub(super) name: &'static str,
+    /// Completes "cannot … table `orders`".
+    pub(super) doing: &'static str,
+    /// Repeating it after it may have been applied does no harm.
+    pub(super) idempotent: bool,
+    /// Field numbers that an answer must have. prost fills missing required fields with defaults: without this check
+    /// an empty body would read as "no rows, end of the range".
+    pub(super) required: &'static [u32],
+}
+
+/// What the reader of an answer may want to know besides the message.
+pub(super) struct Origin<'a> {
+    pub(super) body_bytes: usize,
+    pub(super) request_id: Option<&'a str>,
+}
+
+/// Before the first answer of all, a host that cannot be reached is more likely misspelt than down.
+const FIRST_CONTACT_BUDGET: Duration = Duration::from_secs(15);
+
+/// Repeats up to this one are normal operation; later ones are logged as warnings.
+const QUIET_ATTEMPTS: u32 = 5;
+
+impl TableStore {
+    /// The start of an error of `operation`.
+    pub(super) fn error(&self, operation: &Operation, table: Option<&str>) -> Error {
+        Error::new(Kind::Internal, operation.doing).on(match table {
+            Some(table) => format!("table `{table}`"),
+            None => format!("instance `{}`", self.instance()),
+        })
+    }
+
+    /// Sends `request` until it is answered or given up. `read` turns the decoded answer into the result; what it
+    /// refuses is an invalid answer.
+    pub(super) async fn call<A: Message + Default, T>(
+        &self,
+        operation: &Operation,
+        table: Option<&str>,
+        request: &impl Message,
+        read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
+    ) -> Result<T> {
+        let body = Bytes::from(request.encode_to_vec());
+        let counters = &self.0.counters;
+        let transport = &self.0.transport;
+        let began = std::time::Instant::now();
+        let mut backoff = Backoff::new(self.0.retry_budget);
+        let mut damaged = 0;
+        loop {
+            SharedCounters::add(&counters.requests, 1);
+            let outcome = match transport.exchange(operation.name, body.clone()).await {
+                Ok(answer) => {
+                    SharedCounters::add(&counters.answers, 1);
+                    SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
+                    read_answer(operation, answer, &read)
+                }
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
+                Ok(result) => return Ok(result),
+                Err(failure) => failure,
+            };
+            damaged += u32::from(matches!(failure, Failure::Damaged { .. }));
+            let pace = failure.retry(damaged).pace(operation.idempotent);
+            if pace == Some(Pace::Throttled) {
+                SharedCounters::add(&counters.throttles, 1);
+            }
+            let unreachable = matches!(failure, Failure::Transport { sent: false, .. })
+                && counters.read().answers == 0
+                && began.elapsed() >= FIRST_CONTACT_BUDGET;
+            let pause = match pace {
+                Some(pace) if !unreachable => backoff.next_pause(pace),
+                _ => None,
+            };
+            let Some(pause) = pause else {
+                let error = failure.into_error(self.error(operation, table), transport.endpoint());
+                return Err(match backoff.attempts() {
+                    0 => error,
+                    repeats => error.hint(format!("gave up after {} attempts", repeats + 1)),
+                });
+            };
+            log_retry(operation, table, &failure, backoff.attempts(), pause);
+            SharedCounters::add(&counters.retries, 1);
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+fn read_answer<A: Message + Default, T>(
+    operation: &Operation,
+    answer: Answer,
+    read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
+) -> Result<T, Failure> {
+    let not_table_store =
+        |answer: Answer| Failure::NotTableStore { status: answer.status, content_type: answer.content_type };
+    if !(200..300).contains(&answer.status) {
+        let id = answer.request_id.clone();
+        return Err(match ServiceError::decode(answer.status, id, &answer.body) {
+            Some(service) => Failure::Service(service),
+            None => not_table_store(answer),
+        });
+    }
+    // Every answer of the service has one; an empty 200 of some other server must not read as "no tables".
+    if answer.request_id.is_none() {
+        return Err(not_table_store(answer));
+    }
+    let origin = Origin { body_bytes: answer.body.len(), request_id: answer.request_id.as_deref() };
+    let result = decode(operation, &answer.body).and_then(|message| read(message, &origin));
+    result.map_err(|source| {
+        // Only now is the MD5 worth its time: it tells damage on the way from nonsense at the source.
+        match answer.is_damaged() {
+            true => Failure::Damaged { request_id: answer.request_id, md5: true },
+            false => Failure::Invalid { source, request_id: answer.request_id },
+        }
+    })
+}
+
+fn decode<A: Message + Default>(operation: &Operation, body: &Bytes) -> Result<A, BoxError> {
+    let message = A::decode(body.clone())?;
+    let mut present = 0_u32;
+    let mut rest = body.as_ref();
+    while !rest.is_empty() {
+        let (field, wire_type) = prost::encoding::decode_key(&mut rest)?;
+        prost::encoding::skip_field(wire_type, field, &mut rest, Default::default())?;
+        present |= 1_u32.checked_shl(field).unwrap_or(0);
+    }
+    match operation.required.iter().find(|field| present & (1 << **field) == 0) {
+        Some(field) => Err(format!("required field {field} is missing").into()),
+        None => Ok(message),
+    }
+}
+
+fn log_retry(operation: &Operation, table: Option<&str>, failure: &Failure, attempt: u32, pause: Duration) {
+    let (operation, reason, request_id) = (operation.name, failure.reason(), failure.request_id());
+    if attempt <= QUIET_ATTEMPTS {
+        tracing::debug!(operation, table, attempt, ?pause, reason, request_id, "request repeated");
+    } else {
+        tracing::warn!(operation, table, attempt, ?pause, reason, request_id, "request repeated again");
+    }
+}

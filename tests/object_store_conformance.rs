@@ -1,0 +1,265 @@
+//! What every store behind [`UploadStore`] does alike. A new store is done when this suite passes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, CopyOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload,
+};
+use otsvault::objectstore::{self, ObjectWriter, PartSizePolicy, StoreOptions, UploadStore, checksum::Crc64};
+
+/// Names that a store must not change: spaces, `+`, `%`, UTF-8, and what XML and URLs give a meaning.
+const ODD_NAMES: [&str; 6] = ["a b", "a+b", "a%20b", "a&<b>'\"", "é/漢字.parquet", "_ts=1;x,y@z~$!()*"];
+
+async fn conformance(store: Arc<dyn UploadStore>) {
+    objects_come_back_as_they_were_put(&store).await;
+    ranges_are_clamped_to_the_object_and_refused_beyond_it(&store).await;
+    a_create_never_replaces(&store).await;
+    conditions_are_kept(&store).await;
+    listings_show_what_is_below_a_path(&store).await;
+    deletes_remove_what_they_are_told(&store).await;
+    copies_have_the_content(&store).await;
+    multipart_uploads_appear_whole_or_not_at_all(&store).await;
+    writers_store_what_is_written(&store).await;
+}
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn data(length: usize) -> Bytes {
+    (0..length).map(|n| (n * 31 % 251) as u8).collect::<Vec<u8>>().into()
+}
+
+async fn read(store: &Arc<dyn UploadStore>, text: &str) -> Bytes {
+    store.get(&path(text)).await.unwrap().bytes().await.unwrap()
+}
+
+async fn names(store: &Arc<dyn UploadStore>, prefix: &str) -> BTreeSet<String> {
+    let listed: Vec<_> = store.list(Some(&path(prefix))).try_collect().await.unwrap();
+    listed.into_iter().map(|meta| meta.location.to_string()).collect()
+}
+
+async fn objects_come_back_as_they_were_put(store: &Arc<dyn UploadStore>) {
+    for name in ODD_NAMES {
+        let at = path(&format!("plain/{name}"));
+        let attributes = Attributes::from_iter([(Attribute::ContentType, "application/json")]);
+        store.put_opts(&at, PutPayload::from("one"), attributes.into()).await.unwrap();
+        let result = store.get(&at).await.unwrap();
+        assert_eq!((result.meta.size, result.meta.location.clone()), (3, at.clone()));
+        assert_eq!(result.bytes().await.unwrap(), "one");
+        // Lists of buffers are one object.
+        let pieces =
+            PutPayload::from_iter([Bytes::from_static(b"tw"), Bytes::new(), Bytes::from_static(b"o!")]);
+        store.put(&at, pieces).await.unwrap();
+        assert_eq!(store.head(&at).await.unwrap().size, 4);
+        assert_eq!(store.get(&at).await.unwrap().bytes().await.unwrap(), "two!");
+    }
+    store.put(&path("plain/empty"), PutPayload::new()).await.unwrap();
+    assert_eq!(read(store, "plain/empty").await, "");
+    let large = data(3_000_000);
+    store.put(&path("plain/large"), large.clone().into()).await.unwrap();
+    assert!(read(store, "plain/large").await == large);
+    for missing in ["plain/missing", "plain"] {
+        assert!(matches!(store.get(&path(missing)).await, Err(Error::NotFound { .. })), "{missing}");
+        assert!(matches!(store.head(&path(missing)).await, Err(Error::NotFound { .. })), "{missing}");
+    }
+}
+
+async fn ranges_are_clamped_to_the_object_and_refused_beyond_it(store: &Arc<dyn UploadStore>) {
+    let all = data(1000);
+    let at = path("ranges/a");
+    store.put(&at, all.clone().into()).await.unwrap();
+    let cases = [
+        (GetRange::Bounded(0..10), 0..10),
+        (GetRange::Bounded(990..5000), 990..1000),
+        (GetRange::Offset(999), 999..1000),
+        (GetRange::Suffix(7), 993..1000),
+        (GetRange::Suffix(5000), 0..1000),
+    ];
+    for (asked, got) in cases {
+        let options = GetOptions { range: Some(asked), ..Default::default() };
+        let result = store.get_opts(&at, options).await.unwrap();
+        assert_eq!((result.range.clone(), result.meta.size), (got.start as u64..got.end as u64, 1000));
+        assert_eq!(result.bytes().await.unwrap(), all.slice(got));
+    }
+    for asked in [GetRange::Bounded(1000..1001), GetRange::Offset(1000), GetRange::Bounded(5..5)] {
+        let options = GetOptions { range: Some(asked.clone()), ..Default::default() };
+        assert!(store.get_opts(&at, options).await.is_err(), "{asked:?}");
+    }
+    let ranges = store.get_ranges(&at, &[500..510, 0..1, 505..600]).await.unwrap();
+    assert_eq!(ranges, [all.slice(500..510), all.slice(0..1), all.slice(505..600)]);
+}
+
+async fn a_create_never_replaces(store: &Arc<dyn UploadStore>) {
+    let at = path("create/manifest.json");
+    let create = || PutOptions::from(PutMode::Create);
+    store.put_opts(&at, "first".into(), create()).await.unwrap();
+    for content in ["second", "first"] {
+        let again = store.put_opts(&at, content.into(), create()).await;
+        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+    }
+    assert_eq!(read(store, "create/manifest.json").await, "first");
+    // Of many that race, one wins.
+    let racers = (0..8).map(|n| {
+        let store = store.clone();
+        async move {
+            let content = PutPayload::from(format!("racer {n}"));
+            store.put_opts(&path("create/race"), content, PutOptions::from(PutMode::Create)).await.is_ok()
+        }
+    });
+    let won = futures::future::join_all(racers).await.into_iter().filter(|won| *won).count();
+    assert_eq!(won, 1);
+}
+
+async fn conditions_are_kept(store: &Arc<dyn UploadStore>) {
+    let at = path("conditions/a");
+    store.put(&at, "x".into()).await.unwrap();
+    let e_tag = store.head(&at).await.unwrap().e_tag.unwrap();
+    let with = |if_match: Option<&str>, if_none_match: Option<&str>| GetOptions {
+        if_match: if_match.map(str::to_owned),
+        if_none_match: if_none_match.map(str::to_owned),
+        ..Default::default()
+    };
+    store.get_opts(&at, with(Some(&e_tag), None)).await.unwrap();
+    let other = store.get_opts(&at, with(Some("\"other\""), None)).await;
+    assert!(matches!(other, Err(Error::Precondition { .. })), "{other:?}");
+    let same = store.get_opts(&at, with(None, Some(&e_tag))).await;
+    assert!(matches!(same, Err(Error::NotModified { .. })), "{same:?}");
+}
+
+async fn listings_show_what_is_below_a_path(store: &Arc<dyn UploadStore>) {
+    let all: BTreeSet<String> = ["list/a", "list/b/c", "list/b/d/e", "list/b+", "list/é", "list/z z"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    for name in &all {
+        store.put(&path(name), name.clone().into()).await.unwrap();
+    }
+    // Beside the prefix, not below it.
+    store.put(&path("listing"), "x".into()).await.unwrap();
+    assert_eq!(names(store, "list").await, all);
+    assert_eq!(names(store, "list/b").await, ["list/b/c", "list/b/d/e"].map(str::to_owned).into());
+    assert_eq!(names(store, "list/a").await, BTreeSet::new());
+    assert_eq!(names(store, "nothing/here").await, BTreeSet::new());
+
+    let offset = path("list/b/c");
+    let after: Vec<_> = store.list_with_offset(Some(&path("list")), &offset).try_collect().await.unwrap();
+    let after: BTreeSet<String> = after.into_iter().map(|meta| meta.location.to_string()).collect();
+    let expected: BTreeSet<String> = all.iter().filter(|name| name.as_str() > "list/b/c").cloned().collect();
+    assert_eq!(after, expected);
+
+    let level = store.list_with_delimiter(Some(&path("list"))).await.unwrap();
+    let objects: BTreeSet<&str> = level.objects.iter().map(|meta| meta.location.as_ref()).collect();
+    assert_eq!(objects, ["list/a", "list/b+", "list/z z", "list/é"].into());
+    assert_eq!(level.common_prefixes, [path("list/b")]);
+    let sizes: u64 = level.objects.iter().map(|meta| meta.size).sum();
+    assert_eq!(sizes, objects.iter().map(|name| name.len() as u64).sum());
+}
+
+async fn deletes_remove_what_they_are_told(store: &Arc<dyn UploadStore>) {
+    // More than one request of OSS holds.
+    let many: Vec<Path> = (0..1203).map(|n| path(&format!("delete/{n:04} +&é"))).collect();
+    stream::iter(&many)
+        .for_each_concurrent(32, |at| async { store.put(at, "x".into()).await.map(drop).unwrap() })
+        .await;
+    assert_eq!(names(store, "delete").await.len(), many.len());
+    let keep = path("delete/kept");
+    store.put(&keep, "x".into()).await.unwrap();
+    let gone: Vec<Path> =
+        store.delete_stream(stream::iter(many.clone()).map(Ok).boxed()).try_collect().await.unwrap();
+    assert_eq!(gone, many);
+    assert_eq!(names(store, "delete").await, BTreeSet::from([keep.to_string()]));
+    store.delete(&keep).await.unwrap();
+    assert!(matches!(store.head(&keep).await, Err(Error::NotFound { .. })));
+    // Stores differ in whether deleting nothing is an error, but it is never another one.
+    assert!(matches!(store.delete(&keep).await, Ok(()) | Err(Error::NotFound { .. })));
+}
+
+async fn copies_have_the_content(store: &Arc<dyn UploadStore>) {
+    let (from, to) = (path("copy/a b+é"), path("copy/to"));
+    store.put(&from, "content".into()).await.unwrap();
+    store.copy(&from, &to).await.unwrap();
+    assert_eq!(read(store, "copy/to").await, "content");
+    let again = store.copy_if_not_exists(&from, &to).await;
+    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+    let missing = store.copy_opts(&path("copy/missing"), &to, CopyOptions::new()).await;
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
+}
+
+async fn multipart_uploads_appear_whole_or_not_at_all(store: &Arc<dyn UploadStore>) {
+    let at = path("parts/a b.parquet");
+    let all = data(250 << 10);
+    let mut upload = store.put_multipart(&at).await.unwrap();
+    let first = upload.put_part(all.slice(..100 << 10).into());
+    let second = upload.put_part(all.slice(100 << 10..200 << 10).into());
+    let third = upload.put_part(all.slice(200 << 10..).into());
+    // Finished in another order than begun.
+    third.await.unwrap();
+    futures::future::try_join(second, first).await.unwrap();
+    assert!(matches!(store.head(&at).await, Err(Error::NotFound { .. })));
+    upload.complete().await.unwrap();
+    assert!(read(store, "parts/a b.parquet").await == all);
+
+    let at = path("parts/aborted");
+    let mut upload = store.put_multipart(&at).await.unwrap();
+    upload.put_part(all.clone().into()).await.unwrap();
+    upload.abort().await.unwrap();
+    assert!(matches!(store.head(&at).await, Err(Error::NotFound { .. })));
+    assert_eq!(names(store, "parts").await, BTreeSet::from(["parts/a b.parquet".to_owned()]));
+    assert_eq!(store.list_uploads(Some(&path("parts"))).await.unwrap(), []);
+
+    let mut upload = store.put_multipart(&path("parts/none")).await.unwrap();
+    upload.complete().await.unwrap();
+    assert_eq!(read(store, "parts/none").await, "");
+}
+
+async fn writers_store_what_is_written(store: &Arc<dyn UploadStore>) {
+    for length in [0, 5, 100 << 10, 777_777] {
+        let all = data(length);
+        let at = path(&format!("writer/{length}"));
+        let part_size = PartSizePolicy::starting_at(100 << 10);
+        let attributes = Attributes::from_iter([(Attribute::ContentType, "application/octet-stream")]);
+        let mut writer = ObjectWriter::new(store.clone(), at.clone(), attributes, part_size, 3);
+        for piece in all.chunks(33_333) {
+            writer.write(all.slice_ref(piece), ()).await.unwrap();
+        }
+        let uploaded = writer.finish().await.unwrap();
+        assert_eq!((uploaded.bytes, uploaded.crc64), (length as u64, Crc64::of(&all).value()));
+        assert!(read(store, at.as_ref()).await == all, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn memory_conforms() {
+    conformance(Arc::new(InMemory::new())).await;
+}
+
+#[tokio::test]
+async fn a_local_directory_conforms() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = directory.path().join("new/vault");
+    let vault = objectstore::open(url.to_str().unwrap(), &StoreOptions::default()).unwrap();
+    assert!(vault.url.starts_with("file:///"));
+    conformance(vault.store).await;
+}
+
+#[tokio::test]
+async fn a_killed_local_upload_is_found_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = objectstore::open(directory.path().to_str().unwrap(), &StoreOptions::default()).unwrap();
+    let mut upload = vault.store.put_multipart(&path("a/b")).await.unwrap();
+    upload.put_part("half".into()).await.unwrap();
+    // As a kill does: nothing is cleaned up.
+    std::mem::forget(upload);
+    let open = vault.store.list_uploads(None).await.unwrap();
+    assert_eq!(open.iter().map(|upload| upload.path.as_ref()).collect::<Vec<_>>(), ["a/b"]);
+    assert_eq!(names(&vault.store, "a").await, BTreeSet::new());
+    vault.store.abort_upload(&open[0]).await.unwrap();
+    assert_eq!(vault.store.list_uploads(None).await.unwrap(), []);
+}
