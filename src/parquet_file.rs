@@ -5,6 +5,8 @@
 //! files that may have been damaged or made by an enemy.
 
 mod encoder;
+mod footer_walk;
+mod page_header;
 mod page_walk;
 mod reader;
 mod settings;
