@@ -14,12 +14,43 @@ const MAX_SCHEMA_DEPTH: usize = 16;
 /// Schema elements per leaf column, groups included, that a sane file stays below.
 const ELEMENTS_PER_COLUMN: u64 = 4;
 
+/// Fields of `FileMetaData`. The Parquet crate takes a field for what its id says, so another type under a known id
+/// would let the two of us read different footers.
+const FILE_FIELDS: [(i64, Kind); 9] = [
+    (1, Kind::I32),
+    (2, Kind::List),
+    (3, Kind::I64),
+    (4, Kind::List),
+    (5, Kind::List),
+    (6, Kind::Binary),
+    (7, Kind::List),
+    (8, Kind::Struct),
+    (9, Kind::Binary),
+];
+
+/// Fields of `SchemaElement`.
+const SCHEMA_FIELDS: [(i64, Kind); 10] = [
+    (1, Kind::I32),
+    (2, Kind::I32),
+    (3, Kind::I32),
+    (4, Kind::Binary),
+    (5, Kind::I32),
+    (6, Kind::I32),
+    (7, Kind::I32),
+    (8, Kind::I32),
+    (9, Kind::I32),
+    (10, Kind::Struct),
+];
+
 /// Checks the footer in `bytes`, without its length and magic.
 pub fn check(bytes: &[u8], limits: &ReadLimits) -> Result<(), String> {
     let mut reader = Compact::new(bytes);
     let mut field = 0;
     let damaged = || "its footer is damaged".to_owned();
     while let Some(kind) = reader.field(&mut field).ok_or_else(damaged)? {
+        if !FILE_FIELDS.contains(&(field, kind)) {
+            return Err(damaged());
+        }
         match (field, kind) {
             (2, Kind::List) => {
                 let (_, count) = reader.list().ok_or_else(damaged)?;
@@ -54,6 +85,9 @@ fn schema(reader: &mut Compact<'_>, count: u64) -> Option<()> {
         let mut children = 0;
         let mut field = 0;
         while let Some(kind) = reader.field(&mut field)? {
+            if !SCHEMA_FIELDS.contains(&(field, kind)) {
+                return None;
+            }
             match (field, kind) {
                 (5, Kind::I32) => children = reader.size()? as u64,
                 _ => reader.skip(kind, 2)?,
@@ -106,5 +140,6 @@ mod tests {
         assert!(verdict(&footer(&[0], 101)).contains("row groups"));
         assert!(verdict(&footer(&[0], 50)).contains("damaged"), "row groups that are not there");
         assert!(verdict(&[0x15, 0x04]).contains("damaged"), "cut");
+        assert!(verdict(&[0x4c, 0x00, 0x00]).contains("damaged"), "row groups that are not a list");
     }
 }

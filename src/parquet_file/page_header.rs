@@ -35,10 +35,13 @@ pub fn page_header(bytes: &[u8]) -> Option<PageHeader> {
                 while let Some(kind) = reader.field(&mut inner)? {
                     match (inner, kind) {
                         (1, Kind::I32) => values = Some(reader.size()?),
+                        (1, _) => return None,
                         _ => reader.skip(kind, 1)?,
                     }
                 }
             }
+            // Another type under one of these ids would let the Parquet crate read another header.
+            (2 | 3 | 5 | 7 | 8, _) => return None,
             _ => reader.skip(kind, 0)?,
         }
     }
