@@ -6,6 +6,8 @@
 
 mod contents;
 mod encoder;
+mod footer_walk;
+mod page_header;
 mod page_walk;
 mod reader;
 mod settings;

@@ -13,7 +13,7 @@ use super::schema::arrow_schema;
 use super::slots::{NONE, Slots, UNPLANNED, type_index};
 use super::typed_column::TypedColumn;
 use crate::error::{Context, Error, Kind, Result};
-use crate::model::{Cell, PrimaryKeyValue, Row, RowHasher, RowSum, Value};
+use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, RowHasher, RowSum, Value};
 
 /// What went into a batch, a file or a base: the figures of a manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,11 +146,11 @@ impl BatchBuilder {
     /// Adds one row. Cells out of wire order are put into it first.
     ///
     /// # Errors
-    /// `Refused` if the key does not fit the plan's primary key, naming the column; `Internal` if the batch would
-    /// pass 1 GiB, since callers finish batches at a few MiB. The builder is unchanged in both cases.
+    /// `Refused` if the key does not fit the plan's primary key or a cell puts no value, naming the column; `Internal` if the batch would
+    /// pass 1 GiB, since callers finish batches at a few MiB. The builder is unchanged in each case.
     pub fn append(&mut self, row: &Row<'_>) -> Result<()> {
         self.check_key(row)?;
-        if self.place_cells(&row.cells) {
+        if self.place_cells(&row.cells)? {
             self.append_placed(&row.key, &row.cells)
         } else {
             self.append_unordered(row)
@@ -210,7 +210,7 @@ impl BatchBuilder {
 
     /// Finds the place of each cell as if all had the row's timestamp; `false` if the names are not ascending.
     #[inline]
-    fn place_cells(&mut self, cells: &[Cell<'_>]) -> bool {
+    fn place_cells(&mut self, cells: &[Cell<'_>]) -> Result<bool> {
         self.places.clear();
         let mut previous = UNPLANNED;
         let mut previous_planned = UNPLANNED;
@@ -224,19 +224,20 @@ impl BatchBuilder {
             let known_order = slot > previous && previous != UNPLANNED;
             let same_name = !known_order && cell.name == previous_name && !self.places.is_empty();
             if !known_order && !same_name && cell.name < previous_name {
-                return false;
+                return Ok(false);
             }
             let column = match (cell.op, cell.value, cell.timestamp) {
                 (None, Some(value), Some(_)) if !same_name => {
                     self.slots.get(slot).columns[type_index(value.value_type())]
                 }
+                (None | Some(CellOp::Increment), None, _) => return Err(no_value(cell.name)),
                 _ => NONE,
             };
             self.places.push(Place { slot: slot as u32, column });
             previous = slot;
             previous_name = cell.name;
         }
-        true
+        Ok(true)
     }
 
     /// Brings the cells into wire order: by name ascending, equal names as they were.
@@ -244,7 +245,7 @@ impl BatchBuilder {
     fn append_unordered(&mut self, row: &Row<'_>) -> Result<()> {
         let mut cells = row.cells.clone();
         cells.sort_by_key(|cell| cell.name);
-        self.place_cells(&cells);
+        self.place_cells(&cells)?;
         self.append_placed(&row.key, &cells)
     }
 
@@ -355,4 +356,11 @@ fn wrong_key(column: &str, reason: &'static str) -> Error {
     Error::new(Kind::Refused, "add a row to a record batch")
         .on(format!("at primary key column `{column}`"))
         .because(reason)
+}
+
+#[cold]
+fn no_value(attribute: &str) -> Error {
+    Error::new(Kind::Refused, "add a row to a record batch")
+        .on(format!("at attribute `{attribute}`"))
+        .because("a cell that is not a delete has no value")
 }

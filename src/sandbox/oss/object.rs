@@ -283,7 +283,7 @@ impl Object {
 pub(super) fn copied(root: &'static str, etag: &str, call: &Call<'_>) -> Reply {
     let mut xml = Xml::new(root);
     xml.text("ETag", &quoted(etag)).text("LastModified", &xml_date(call.now));
-    xml_reply(xml)
+    xml_reply(xml).with("etag", quoted(etag))
 }
 
 fn describe(object: &Object, reply: Reply) -> Reply {

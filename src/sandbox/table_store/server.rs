@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::auth::{Account, ResponseKey};
+use super::auth::{Account, ResponseKey, body_digest};
 use super::instance::{Call, Instance};
 use super::operations;
 use super::range::PageFault;
@@ -146,13 +146,14 @@ impl Front {
     ) -> HttpAnswer {
         let number = self.request_number.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00061a2b-5a5b-0000-0000-{number:012x}");
-        let (account, path) = (self.account.clone(), path.to_owned());
+        let (account, path, wrong_checksum) = (self.account.clone(), path.to_owned(), after.wrong_checksum);
         let signed = tokio::task::spawn_blocking(move || {
             let (status, body) = match answer {
                 Ok(body) => (StatusCode::OK, body),
                 Err(error) => (StatusCode::from_u16(error.status).unwrap_or_default(), error.body()),
             };
-            let headers = account.response_headers(&key, &path, &body, &request_id, Timestamp::now());
+            let digest = if wrong_checksum { body_digest(b"another body") } else { body_digest(&body) };
+            let headers = account.response_headers(&key, &path, digest, &request_id, Timestamp::now());
             (status, headers, body)
         });
         let Ok((status, headers, body)) = signed.await else { return HttpAnswer::Drop };
@@ -167,9 +168,6 @@ impl Front {
         let mut reply = Reply::new(status).with_body(body);
         for (name, value) in headers {
             reply = reply.with(name, value);
-        }
-        if after.wrong_checksum {
-            reply = reply.with("x-ots-contentmd5", "AAAAAAAAAAAAAAAAAAAAAA==");
         }
         HttpAnswer::Reply(reply)
     }

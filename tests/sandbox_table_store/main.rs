@@ -1,0 +1,6 @@
+//! The sandbox's Table Store keeps the service's promises and refuses with its texts.
+
+mod client;
+mod reads;
+mod tables;
+mod writes;
