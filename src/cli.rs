@@ -8,6 +8,8 @@ mod backup;
 mod connect;
 mod list;
 mod progress;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod show;
 mod size;
 mod source;
@@ -49,6 +51,9 @@ enum Command {
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
     Show(show::ShowArgs),
+    /// Run Table Store and OSS on this machine, for tests and trials
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::SandboxArgs),
 }
 
 /// How to speak to the user; the global options.
@@ -74,6 +79,8 @@ pub fn main() -> ExitCode {
             Command::Backup(args) => backup::run(args, output, &shutdown).await,
             Command::List(args) => list::run(args, output).await,
             Command::Show(args) => show::run(args, output).await,
+            #[cfg(feature = "sandbox")]
+            Command::Sandbox(args) => sandbox::run(args, &shutdown).await,
         }
     });
     // Requests that nobody waits for any more must not hold up the exit.
