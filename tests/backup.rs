@@ -10,7 +10,7 @@ use rstest::rstest;
 use stage::{On, Stage, runtime};
 
 const IOT: &str = "t=iot:rows=30000,seed=11";
-const MIXED: &str = "t=mixed:rows=3000,seed=12";
+const MIXED: &str = "t=mixed:rows=12000,seed=12";
 
 #[rstest]
 #[tokio::test]
@@ -85,9 +85,12 @@ async fn a_failed_run_resumes_without_reading_finished_ranges(#[values(On::Oss, 
     assert!(matches!(runs.as_slice(), [RunState::Unfinished(..)]), "nothing half-visible");
 
     stage.sandbox.faults().clear();
+    let before = stage.requests("GetRange");
     let done = stage.back_up("t", &options).await.unwrap();
     assert_eq!(done.manifest.run, runs[0].path().run, "the same run goes on");
     assert!(done.resumed_rows > 0, "finished files are not read again");
+    let left = done.manifest.totals.rows - done.resumed_rows;
+    assert_eq!(stage.requests("GetRange") - before, left.div_ceil(5000), "only what was left is read");
     stage.assert_equals_table("t", &done).await;
 }
 

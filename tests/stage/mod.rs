@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use otsvault::Result;
 use otsvault::backup::{Backup, BackupOptions, Runtime, backup};
 use otsvault::catalog::Vault;
 use otsvault::credentials::Credentials;
@@ -15,7 +16,6 @@ use otsvault::sandbox::oss::OssServerOptions;
 use otsvault::sandbox::{Sandbox, SandboxOptions};
 use otsvault::tablestore::{TableStore, TableStoreConfig};
 use otsvault::verify::read_back;
-use otsvault::{Error, Result};
 
 /// Where a test keeps its vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,11 @@ impl Stage {
     /// The n-th call of an operation of OSS goes wrong.
     pub fn oss_fault(&self, operation: &str, nth: u64, action: Action) {
         self.fault(Rule::new(action).on(Service::Oss, operation).nth(nth));
+    }
+
+    /// Requests of an operation of Table Store so far.
+    pub fn requests(&self, operation: &str) -> u64 {
+        self.sandbox.counters().snapshot().operation(Service::TableStore, operation).requests
     }
 
     pub fn credentials(&self) -> Credentials {
@@ -133,7 +138,46 @@ pub fn runtime() -> Runtime {
     }
 }
 
-/// The whole report of an error, for looking at its words.
-pub fn report(error: &Error) -> String {
-    error.report()
+/// How a run of the program ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Stage {
+    /// The program with this sandbox's endpoints and key in its environment.
+    pub fn program(&self, arguments: &[&str]) -> tokio::process::Command {
+        let at = self.sandbox.description();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_otsvault"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("OTS_ENDPOINT", &at.ots_endpoint)
+            .env("OSS_ENDPOINT", &at.oss_endpoint)
+            .env("OSS_REGION", &at.region)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", &at.access_key_id)
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &at.access_key_secret)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the program to its end, a minute at most.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        finish(&mut self.program(arguments)).await
+    }
+}
+
+/// Runs a command to its end, a minute at most.
+pub async fn finish(command: &mut tokio::process::Command) -> Ended {
+    let output = tokio::time::timeout(std::time::Duration::from_secs(60), command.output());
+    let output = output.await.expect("the program ends").unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
 }
