@@ -7,6 +7,7 @@
 
 mod auth;
 mod change;
+mod description;
 mod filter;
 pub mod generated;
 mod instance;
@@ -18,6 +19,7 @@ mod rows;
 mod schema;
 mod server;
 mod service_error;
+mod split_points;
 mod stored;
 mod table;
 mod tables;

@@ -7,7 +7,7 @@ use super::instance::{Call, Instance};
 use super::range::{self, PageFault};
 use super::request_row::ChangeKind;
 use super::service_error::{Answer, ServiceError};
-use super::{rows, tables};
+use super::{rows, split_points, tables};
 use crate::proto;
 
 /// Every operation that is served.
@@ -51,7 +51,7 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
         }
         "ComputeSplitPointsBySize" => {
             let request: proto::ComputeSplitPointsBySizeRequest = decode(body)?;
-            let work = |table: &_| range::split_points(table, &request, now);
+            let work = |table: &_| split_points::split_points(table, &request, now);
             instance.read(&request.table_name, now, work)?.encode_to_vec()
         }
         "GetRow" => rows::get_row(instance, &decode(body)?, now)?.encode_to_vec(),

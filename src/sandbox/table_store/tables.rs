@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::instance::Instance;
-use super::schema;
 use super::service_error::{Answer, ServiceError};
 use super::table::{Content, Table};
+use super::{description, schema};
 use crate::model::{PrimaryKey, PrimaryKeyType, Stream};
 use crate::{plainbuffer, proto};
 
@@ -58,17 +58,17 @@ pub fn describe(instance: &Instance, name: &str) -> Answer<proto::DescribeTableR
         let boundary =
             |key: &PrimaryKey| plainbuffer::encode_key(&names, &key.clone().padded(columns)).into();
         Ok(proto::DescribeTableResponse {
-            table_meta: schema::describe_meta(definition),
-            reserved_throughput_details: schema::describe_reserved(
+            table_meta: description::describe_meta(definition),
+            reserved_throughput_details: description::describe_reserved(
                 definition.reserved,
                 table.reserved_changed_at_s,
             ),
-            table_options: schema::describe_options(&definition.options),
+            table_options: description::describe_options(&definition.options),
             table_status: Some(proto::TableStatus::Active as i32),
-            stream_details: Some(schema::describe_stream(definition)),
+            stream_details: Some(description::describe_stream(definition)),
             shard_splits: table.boundaries.iter().map(boundary).collect(),
             sse_details: Some(proto::SseDetails { enable: false, ..Default::default() }),
-            index_metas: schema::describe_indexes(definition),
+            index_metas: description::describe_indexes(definition),
             creation_time: definition.creation_time,
         })
     })
@@ -116,12 +116,12 @@ pub fn update(
         table.definition = changed;
         let definition = &table.definition;
         Ok(proto::UpdateTableResponse {
-            reserved_throughput_details: schema::describe_reserved(
+            reserved_throughput_details: description::describe_reserved(
                 definition.reserved,
                 table.reserved_changed_at_s,
             ),
-            table_options: schema::describe_options(&definition.options),
-            stream_details: Some(schema::describe_stream(definition)),
+            table_options: description::describe_options(&definition.options),
+            stream_details: Some(description::describe_stream(definition)),
         })
     })
 }
