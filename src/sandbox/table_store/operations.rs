@@ -7,11 +7,11 @@ use super::instance::{Call, Instance};
 use super::range::{self, PageFault};
 use super::request_row::ChangeKind;
 use super::service_error::{Answer, ServiceError};
-use super::{rows, split_points, tables};
+use super::{rows, split_points, stream, tables};
 use crate::proto;
 
 /// Every operation that is served.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: [&str; 17] = [
     "CreateTable",
     "DescribeTable",
     "UpdateTable",
@@ -25,6 +25,10 @@ pub const OPERATIONS: [&str; 13] = [
     "UpdateRow",
     "DeleteRow",
     "BatchWriteRow",
+    "ListStream",
+    "DescribeStream",
+    "GetShardIterator",
+    "GetStreamRecord",
 ];
 
 /// Runs one operation.
@@ -88,6 +92,10 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             proto::DeleteRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "BatchWriteRow" => rows::batch_write_row(instance, &decode(body)?, call)?.encode_to_vec(),
+        "ListStream" => stream::list(instance, &decode(body)?)?.encode_to_vec(),
+        "DescribeStream" => stream::describe(instance, &decode(body)?)?.encode_to_vec(),
+        "GetShardIterator" => stream::iterator(instance, &decode(body)?, now)?.encode_to_vec(),
+        "GetStreamRecord" => stream::records(instance, &decode(body)?, now)?.encode_to_vec(),
         other => return Err(ServiceError::unsupported(other)),
     })
 }

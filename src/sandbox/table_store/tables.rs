@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::instance::Instance;
 use super::service_error::{Answer, ServiceError};
+use super::stream::History;
 use super::table::{Content, Table};
 use super::{description, schema};
 use crate::model::{PrimaryKey, PrimaryKeyType, Stream};
@@ -27,6 +28,7 @@ pub fn create(
     }
     let ready_after = i64::try_from(instance.table_ready_after.as_millis()).unwrap_or(i64::MAX);
     instance.add(Table {
+        history: definition.stream.is_some().then(History::default),
         definition,
         reserved_changed_at_s: now / 1_000,
         boundaries,
@@ -112,6 +114,9 @@ pub fn update(
         }
         if changed.reserved != table.definition.reserved {
             table.reserved_changed_at_s = now / 1_000;
+        }
+        if changed.stream != table.definition.stream {
+            table.history = changed.stream.is_some().then(History::default);
         }
         table.definition = changed;
         let definition = &table.definition;
