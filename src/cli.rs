@@ -6,6 +6,8 @@
 
 mod backup;
 mod connect;
+#[cfg(feature = "sandbox")]
+mod demo;
 mod list;
 mod progress;
 #[cfg(feature = "sandbox")]
@@ -51,9 +53,12 @@ enum Command {
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
     Show(show::ShowArgs),
-    /// Run Table Store and OSS on this machine, for tests and trials
+    /// Serve a local Table Store and OSS on loopback until stopped
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxArgs),
+    /// See it work: back up a million rows to a local sandbox and prove the copy
+    #[cfg(feature = "sandbox")]
+    Demo(demo::DemoArgs),
 }
 
 /// How to speak to the user; the global options.
@@ -81,6 +86,8 @@ pub fn main() -> ExitCode {
             Command::Show(args) => show::run(args, output).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args, &shutdown).await,
+            #[cfg(feature = "sandbox")]
+            Command::Demo(args) => demo::run(args, output, &shutdown).await,
         }
     });
     // Requests that nobody waits for any more must not hold up the exit.

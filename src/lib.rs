@@ -24,5 +24,6 @@ pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod tablestore;
+pub mod verify;
 
 pub use error::{Error, Kind, Result};

@@ -4,13 +4,17 @@
 //! [`FileEncoder`] gives finished bytes at the end of each row group, with their checksums; [`FileReader`] reads
 //! files that may have been damaged or made by an enemy.
 
+mod contents;
 mod encoder;
+mod footer_walk;
+mod page_header;
 mod page_walk;
 mod reader;
 mod settings;
 mod thrift;
 mod trial;
 
+pub use contents::{Contents, read_contents};
 pub use encoder::{EncodedFile, FileEncoder};
 pub use reader::{Batches, FileReader, ReadLimits};
 pub use settings::WriterSettings;

@@ -16,8 +16,12 @@
 
 mod bare;
 mod crc8;
+#[cfg(target_arch = "x86_64")]
+mod crc8_clmul;
 mod error;
+mod extension;
 mod key;
+mod name;
 mod reader;
 mod wire;
 mod writer;

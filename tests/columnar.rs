@@ -287,7 +287,7 @@ fn cells_out_of_order_come_back_in_wire_order() {
 }
 
 #[test]
-fn a_key_that_does_not_fit_the_plan_is_refused_by_name_and_changes_nothing() {
+fn a_row_that_does_not_fit_is_refused_by_column_name_and_changes_nothing() {
     let plan = Arc::new(plan_of(&[], &[]));
     let mut builder = BatchBuilder::new(Arc::clone(&plan));
     let good = own(1, &[]);
@@ -297,6 +297,10 @@ fn a_key_that_does_not_fit_the_plan_is_refused_by_name_and_changes_nothing() {
     assert!(error.to_string().contains("`n`"), "{error}");
     row.key.truncate(1);
     assert!(builder.append(&row).is_err());
+    let mut row = good.row();
+    row.cells.push(Cell { name: "a", value: None, op: None, timestamp: Some(7) });
+    let error = builder.append(&row).unwrap_err();
+    assert!(error.to_string().contains("`a`"), "{error}");
     builder.append(&good.row()).unwrap();
     assert_eq!(builder.finish().unwrap().totals.rows, 1);
 }

@@ -1,5 +1,8 @@
 //! PlainBuffer against bytes that the official SDKs made and agree on, and against bytes that nobody made.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Shared;
+
 use otsvault::model::{Cell, CellOp, KeyPart, PrimaryKey, PrimaryKeyValue, Row, SequenceInfo, Value};
 use otsvault::plainbuffer::{
     DecodeError, Fault, RowReader, checksum_from, decode_bare_key_value, decode_bare_value, decode_key,
@@ -8,6 +11,31 @@ use otsvault::plainbuffer::{
 };
 use proptest::prelude::*;
 use serde_json::Value as Json;
+
+/// Remembers the largest allocation of each thread, that is, of each test.
+struct Watching;
+
+thread_local! {
+    static LARGEST: Shared<usize> = const { Shared::new(0) };
+}
+
+// SAFETY: every call is passed on to the system allocator unchanged; the thread-local has no destructor and is not
+// lazily allocated, so that it can be used inside an allocator.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.set(LARGEST.get().max(layout.size()));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System.alloc` with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static WATCHING: Watching = Watching;
 
 fn fixture(name: &str) -> Json {
     let path = format!("{}/tests/fixtures/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -262,7 +290,7 @@ fn the_grammar_is_enforced() {
 }
 
 #[test]
-fn lengths_beyond_the_input_are_errors_where_they_stand() {
+fn lengths_beyond_the_input_are_errors_and_allocate_nothing() {
     let row = Row {
         key: vec![("k", PrimaryKeyValue::String("abc"))],
         cells: vec![Cell::put("c", Value::Binary(b"xyz"), Some(1))],
@@ -270,7 +298,8 @@ fn lengths_beyond_the_input_are_errors_where_they_stand() {
         ..Row::default()
     };
     let buffer = encode_row(&row);
-    // Every aligned place where a u32 length could be gets the largest one.
+    // Every place where a u32 length could be gets a large one.
+    LARGEST.set(0);
     for at in 4..buffer.len() - 4 {
         for huge in [u32::MAX, i32::MAX as u32, u32::MAX - 4] {
             let mut broken = buffer.clone();
@@ -278,6 +307,7 @@ fn lengths_beyond_the_input_are_errors_where_they_stand() {
             let _ = decode_all(&broken);
         }
     }
+    assert!(LARGEST.get() < 4096, "{} bytes at once for {} bytes of input", LARGEST.get(), buffer.len());
     let mut broken = buffer;
     broken[7..11].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(decode_all(&broken), Err(DecodeError { offset: 11, fault: Fault::Truncated }));

@@ -22,7 +22,7 @@ use serde_json::Value as Json;
 
 fn config(endpoint: &str) -> TableStoreConfig {
     let mut config = TableStoreConfig::new(endpoint, "myinstance", Credentials::new("id", "hush", None));
-    config.retry_budget = Duration::from_secs(5);
+    config.retry_budget = Duration::from_secs(60);
     config
 }
 
@@ -355,22 +355,30 @@ async fn a_read_goes_on_after_lost_connections_busy_servers_and_damaged_answers(
     let good = vector("responses", "list_table");
     let mut short = b"HTTP/1.1 200 X\r\nx-ots-requestid: 1\r\ncontent-length: 100\r\n\r\n".to_vec();
     short.extend(&good);
-    let server = ScriptedServer::start([
+    let faults = [
         Reply::Drop,
-        Reply::Error(503, "OTSServerBusy", "Server is busy."),
         Reply::Error(403, "OTSNotEnoughCapacityUnit", "Remaining capacity unit is not enough."),
+        Reply::Error(404, "OTSTableNotReady", "The table is not ready."),
+        Reply::Error(503, "OTSPartitionUnavailable", "The partition is not available."),
+        Reply::Error(503, "OTSTimeout", "Operation timeout."),
         Reply::Raw(b"HTTP/1.1 200 X\r\ncontent-le".to_vec()),
         Reply::Raw(short),
         Reply::Raw(b"garbage\r\n\r\n".to_vec()),
         Reply::page(502),
         Reply::WrongMd5(b"\xff\xff garbage".to_vec()),
-        Reply::Error(503, "OTSTimeout", "Operation timeout."),
-        Reply::Ok(good),
-    ]);
+    ];
+    for fault in faults {
+        let server = ScriptedServer::start([fault.clone(), Reply::Ok(good.clone())]);
+        let tables = client(&server).list_tables().await;
+        assert_eq!(tables.unwrap(), ["a", "b"], "{fault:?}");
+        assert_eq!(server.seen().len(), 2, "{fault:?}");
+    }
+    let busy = Reply::Error(503, "OTSServerBusy", "Server is busy.");
+    let server = ScriptedServer::start([busy.clone(), Reply::Drop, busy, Reply::Ok(good)]);
     let client = client(&server);
-    assert_eq!(client.list_tables().await.unwrap(), ["a", "b"]);
+    assert!(client.list_tables().await.is_ok());
     let counters = client.counters();
-    assert_eq!((counters.requests, counters.retries, counters.throttles), (10, 9, 2));
+    assert_eq!((counters.requests, counters.retries, counters.throttles, counters.answers), (4, 3, 2, 3));
     assert!(counters.response_bytes > 0);
 }
 
@@ -655,4 +663,36 @@ async fn a_batch_answer_of_another_shape_is_refused() {
         let error = client(&server).write_rows("t1", &changes(2)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_serves_many_tasks() {
+    let server = ScriptedServer::start([Reply::Ok(vector("responses", "get_range_empty_end"))]);
+    let client = client(&server);
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get_range(&range()).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().next_start, None);
+    }
+    assert_eq!(client.counters().requests, 16);
+}
+
+/// Compiles only if every future can move between threads.
+#[expect(dead_code, reason = "the type check is the test")]
+fn every_call_can_be_spawned(client: &TableStore, row: &Row<'_>, get: &RowRequest) {
+    fn spawnable(_: impl Send) {}
+    spawnable(client.list_tables());
+    spawnable(client.describe_table("t"));
+    spawnable(client.create_table(&table_of_all_types(), &[]));
+    spawnable(client.update_table("t", TableUpdate::default()));
+    spawnable(client.delete_table("t"));
+    spawnable(client.compute_split_points_by_size("t", 1, None, None));
+    spawnable(client.get_row(get));
+    spawnable(client.put_row("t", row));
+    spawnable(client.batch_write_row(&[]));
+    spawnable(client.write_rows("t", &[]));
 }

@@ -12,10 +12,10 @@ use super::range_task::ENTRY_METADATA;
 use crate::catalog::{
     FileEntry, RunPath, RunState, StartedRun, StoredFile, TablePath, find_runs, read_journal, write_journal,
 };
-use crate::columnar::{ColumnPlan, RowsReader};
-use crate::model::{KeyRange, Row, RowHasher, RowSum, TableDefinition};
+use crate::columnar::ColumnPlan;
+use crate::model::{KeyRange, TableDefinition};
 use crate::objectstore::{UploadStore, error_of};
-use crate::parquet_file::{FileReader, ReadLimits};
+use crate::parquet_file::{Contents, FileReader, ReadLimits, read_contents};
 use crate::runtime::CpuPool;
 use crate::{Error, Kind, Result};
 
@@ -134,17 +134,9 @@ fn prove(body: bytes::Bytes, plan: &ColumnPlan) -> Result<FileEntry> {
     let mut entry: FileEntry =
         serde_json::from_str(text).map_err(|error| wrong("its entry is damaged").source(error))?;
     let row_groups = file.row_groups().len();
-    let (mut rows, mut row_sum, mut hasher) = (0, RowSum::default(), RowHasher::default());
-    for batch in file.batches()? {
-        let batch = batch?;
-        let mut reader = RowsReader::new(&batch, plan)?;
-        let mut row = Row::default();
-        while reader.read(&mut row)? {
-            rows += 1;
-            row_sum += hasher.row(&row);
-        }
-    }
-    if (rows, row_sum) != (entry.rows, entry.row_sum) {
+    let found = read_contents(&file, plan, &entry.range)?;
+    let described = Contents { rows: entry.rows, cells: entry.cells, row_sum: entry.row_sum };
+    if found != described {
         return Err(wrong("its rows are not the ones its entry describes"));
     }
     entry.file = Some(StoredFile { bytes, sha256, crc64: format!("{crc64:016x}"), row_groups });

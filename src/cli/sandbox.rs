@@ -39,7 +39,7 @@ pub(super) struct SandboxArgs {
     oss_port: u16,
     /// Directory for objects while the sandbox runs [default: a temporary one]
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    oss_dir: Option<PathBuf>,
     /// Fault rule as JSON, such as {"operation":"GetRange","when":{"every":3},"action":{"delay":250}}; can be repeated
     #[arg(long = "fault", value_name = "JSON", value_parser = parse_rule)]
     faults: Vec<Rule>,
@@ -58,7 +58,7 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
         region: args.region,
         ots_port: args.ots_port,
         tables: args.tables,
-        oss: OssServerOptions { port: args.oss_port, data_dir: args.data_dir, ..OssServerOptions::default() },
+        oss: OssServerOptions { port: args.oss_port, data_dir: args.oss_dir, ..OssServerOptions::default() },
         faults,
         ..SandboxOptions::default()
     })

@@ -76,8 +76,8 @@ impl<'a> OverflowReader<'a> {
             };
             let value = self.value(cell).map_err(|reason| bad(name, reason))?;
             let is_delete = matches!(op, Some(CellOp::DeleteAllVersions | CellOp::DeleteOneVersion));
-            if value.is_none() != is_delete {
-                return Err(bad(name, "a put needs a value and a delete has none"));
+            if value.is_none() && !is_delete {
+                return Err(bad(name, "a cell that is not a delete has no value"));
             }
             let timestamp = self.ts.is_valid(cell).then(|| self.ts.value(cell));
             into.push(Cell { name, value, op, timestamp });

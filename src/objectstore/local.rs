@@ -1,11 +1,11 @@
 //! A directory as a store: `object_store`'s [`LocalFileSystem`], made durable and tolerant.
 //!
-//! - A put or a completed upload is flushed to the disk, with its directory, before it returns.
+//! - A put or a completed upload is on the disk, with its directory, before it is visible: a power failure leaves the
+//!   whole object or none.
 //! - Attributes (content type, storage class) are ignored: a plain file has none.
-//! - [`LocalFileSystem`] writes to `name#N` and then renames or links. A killed run leaves such files behind;
+//! - Objects are written as `name#N` and then renamed or linked. A killed run leaves such files behind;
 //!   [`super::UploadStore`] finds and removes them. Objects whose names end in `#` and digits cannot be stored.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
@@ -17,12 +17,15 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, UploadPart,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    UploadPart,
 };
 
 use super::errors::{hint_for_io, kind_of_io};
 use super::{OpenUpload, UploadStore};
 use crate::{Error, Kind, Result};
+
+mod staging;
 
 const STORE: &str = "local disk";
 
@@ -66,19 +69,11 @@ impl LocalStore {
         &self.root
     }
 
+    /// Flushes the directories that name an object.
     async fn sync(&self, location: &Path) -> object_store::Result<()> {
         let (path, root) = (self.inner.path_to_filesystem(location)?, self.root.clone());
-        blocking(move || sync_file(&path, &root)).await
+        blocking(move || staging::sync_directories(&path, &root)).await
     }
-}
-
-/// Flushes a file and the directories that name it, up to the root.
-fn sync_file(path: &FilePath, root: &FilePath) -> io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    for directory in path.ancestors().skip(1).take_while(|directory| directory.starts_with(root)) {
-        std::fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(
@@ -101,12 +96,31 @@ impl ObjectStore for LocalStore {
         &self,
         location: &Path,
         payload: PutPayload,
-        mut options: PutOptions,
+        options: PutOptions,
     ) -> object_store::Result<PutResult> {
-        options.attributes = Attributes::new();
-        let result = self.inner.put_opts(location, payload, options).await?;
-        self.sync(location).await?;
-        Ok(result)
+        let create = match options.mode {
+            PutMode::Overwrite => false,
+            PutMode::Create => true,
+            PutMode::Update(_) => {
+                let source = "a local directory has no conditional update".into();
+                return Err(object_store::Error::NotSupported { source });
+            }
+        };
+        let (path, root) = (self.inner.path_to_filesystem(location)?, self.root.clone());
+        let written =
+            tokio::task::spawn_blocking(move || staging::write(&path, &root, payload.as_ref(), create));
+        match written.await? {
+            // It is stored, whether or not it can be looked at.
+            Ok(()) => {
+                let e_tag = self.head(location).await.ok().and_then(|meta| meta.e_tag);
+                Ok(PutResult { e_tag, version: None })
+            }
+            Err(error) if create && error.kind() == io::ErrorKind::AlreadyExists => {
+                let path = location.to_string();
+                Err(object_store::Error::AlreadyExists { path, source: Box::new(error) })
+            }
+            Err(error) => Err(object_store::Error::Generic { store: STORE, source: Box::new(error) }),
+        }
     }
 
     async fn put_multipart_opts(
@@ -179,6 +193,8 @@ impl MultipartUpload for LocalUpload {
     }
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let path = self.store.inner.path_to_filesystem(&self.location)?;
+        blocking(move || staging::sync_staged(&path)).await?;
         let result = self.inner.complete().await?;
         self.store.sync(&self.location).await?;
         Ok(result)
@@ -197,65 +213,17 @@ impl UploadStore for LocalStore {
             Some(prefix) => prefix.parts().fold(root.clone(), |path, part| path.join(part.as_ref())),
             None => root.clone(),
         };
-        blocking(move || staging_files(&root, below)).await
+        blocking(move || staging::list(&root, below)).await
     }
 
     async fn abort_upload(&self, upload: &OpenUpload) -> object_store::Result<()> {
-        let digits =
-            !upload.upload_id.is_empty() && upload.upload_id.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits {
+        if !staging::is_number(&upload.upload_id) {
             let source = "the upload id is not the number of a staging file".into();
             return Err(object_store::Error::Generic { store: STORE, source });
         }
-        let mut path = self.inner.path_to_filesystem(&upload.path)?.into_os_string();
-        path.push(format!("#{}", upload.upload_id));
-        blocking(move || match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        })
-        .await
+        let (path, number) = (self.inner.path_to_filesystem(&upload.path)?, upload.upload_id.clone());
+        blocking(move || staging::remove(&path, &number)).await
     }
-}
-
-/// The files named `name#N` below a directory. Does not follow links to directories.
-fn staging_files(root: &FilePath, below: PathBuf) -> io::Result<Vec<OpenUpload>> {
-    let mut found = Vec::new();
-    let mut directories = VecDeque::from([below]);
-    while let Some(directory) = directories.pop_front() {
-        // A directory or file that vanishes meanwhile is no concern of ours.
-        let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let metadata = match entry.metadata() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => metadata?,
-            };
-            if metadata.is_dir() {
-                directories.push_back(entry.path());
-            } else if metadata.is_file()
-                && let Some((path, number)) = staged_for(root, &entry.path())
-            {
-                let initiated =
-                    jiff::Timestamp::try_from(metadata.modified()?).unwrap_or(jiff::Timestamp::MIN);
-                found.push(OpenUpload { path, upload_id: number, initiated });
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The object and the number of a staging file, `None` if the file is not one.
-fn staged_for(root: &FilePath, file: &FilePath) -> Option<(Path, String)> {
-    let name = file.strip_prefix(root).ok()?.to_str()?;
-    let (name, number) = name.rsplit_once('#')?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number || name.is_empty() || name.ends_with('/') {
-        return None;
-    }
-    Some((Path::parse(name).ok()?, number.to_owned()))
 }
 
 #[cfg(test)]
@@ -304,10 +272,10 @@ mod tests {
             store.abort_upload(&upload).await.unwrap();
             store.abort_upload(&upload).await.unwrap();
         }
-        assert_eq!(store.list_uploads(None).await.unwrap(), []);
+        assert!(store.list_uploads(None).await.unwrap().is_empty());
         assert!(
             directory.path().join("a/b/kept").exists() && directory.path().join("a/b/no#number").exists()
         );
-        assert_eq!(store.list_uploads(Some(&Path::from("missing"))).await.unwrap(), []);
+        assert!(store.list_uploads(Some(&Path::from("missing"))).await.unwrap().is_empty());
     }
 }

@@ -25,7 +25,7 @@ pub struct PartSizePolicy {
 
 impl PartSizePolicy {
     /// For an object of about `expected_bytes`: `max(16 MiB, expected / 9000 rounded up to 1 MiB)`. An object that
-    /// turns out larger still fits: the parts grow as with an unknown size.
+    /// turns out up to three times larger still fits: from the 9000th part on they grow.
     pub fn expecting(expected_bytes: u64) -> PartSizePolicy {
         let even = expected_bytes.div_ceil(9000).next_multiple_of(MIB);
         PartSizePolicy::starting_at(even.max(SMALLEST_PART_BYTES))
@@ -36,7 +36,7 @@ impl PartSizePolicy {
         PartSizePolicy { first_bytes: SMALLEST_PART_BYTES, grows: true }
     }
 
-    /// Parts of `bytes`, at least 100 KiB (OSS's own minimum is 100 KB) and at most 5 GiB, which do not grow until
+    /// Parts of `bytes`, at least 100 KiB (the minimum of OSS) and at most 5 GiB, which do not grow until
     /// 9000 of them are used.
     pub fn starting_at(bytes: u64) -> PartSizePolicy {
         PartSizePolicy { first_bytes: bytes.clamp(100 << 10, LARGEST_PART_BYTES), grows: false }
@@ -85,12 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_parts_are_enough_for_the_size_and_for_five_times_a_wrong_guess() {
+    fn ten_thousand_parts_are_enough_for_the_size_and_three_times_a_wrong_guess() {
         const TIB: u64 = 1 << 40;
         assert!(parts_for(PartSizePolicy::unknown(), 968 << 30) <= MOST_PARTS);
         for expected in [1, 1 << 30, TIB, 40 * TIB] {
             assert!(parts_for(PartSizePolicy::expecting(expected), expected) <= 9000, "{expected}");
         }
-        assert!(parts_for(PartSizePolicy::expecting(TIB), 5 * TIB) <= MOST_PARTS);
+        assert!(parts_for(PartSizePolicy::expecting(TIB), 3 * TIB) <= MOST_PARTS);
     }
 }

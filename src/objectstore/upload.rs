@@ -233,6 +233,7 @@ impl fmt::Debug for ObjectWriter {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
     use tokio::sync::Semaphore;
@@ -280,6 +281,17 @@ mod tests {
         assert_eq!(budget.available_permits(), 0);
         writer.finish().await.unwrap();
         assert_eq!(budget.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_write_was_cancelled_cannot_be_finished() {
+        let store = Arc::new(InMemory::new());
+        let mut writer = writer(&store, 2);
+        // More than is hashed without a pause: the first poll does not end it.
+        assert!(writer.write(data(3 << 20), ()).now_or_never().is_none());
+        assert_eq!(writer.write(data(1), ()).await.unwrap_err().kind(), Kind::Internal);
+        assert_eq!(writer.finish().await.unwrap_err().kind(), Kind::Internal);
+        assert!(store.get(&Path::from("a")).await.is_err());
     }
 
     #[tokio::test]

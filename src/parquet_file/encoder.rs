@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use parquet::arrow::ArrowWriter;
@@ -20,7 +20,13 @@ use crate::error::{Context, Kind, Result};
 pub struct FileEncoder {
     writer: ArrowWriter<Sink>,
     rows: u64,
+    /// Cells in `_overflow` in the open row group, or more.
+    overflow_cells: usize,
 }
+
+/// A row group ends at so many cells in `_overflow`, so that readers can refuse files that claim four times as many
+/// ([`ReadLimits`](super::ReadLimits)): versions that compress to nothing still take memory when read.
+const MAX_OVERFLOW_CELLS: usize = 16 << 20;
 
 /// The end of a file, and what identifies all of it.
 #[derive(Debug)]
@@ -52,19 +58,25 @@ impl FileEncoder {
         let options = settings.options(plan, key_value_metadata)?;
         let writer = ArrowWriter::try_new_with_options(Sink::default(), arrow_schema(plan), options)
             .doing(Kind::Internal, "start a Parquet file")?;
-        Ok(FileEncoder { writer, rows: 0 })
+        Ok(FileEncoder { writer, rows: 0, overflow_cells: 0 })
     }
 
-    /// Encodes a batch of the plan, and ends the row group when it has reached a limit of the settings. Batches of a
+    /// Encodes a batch of the plan, and ends the row group when it has reached a limit. Batches of a
     /// few MiB are best: many small ones cost a fifth more time.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.writer.write(batch).doing(Kind::Internal, "encode a record batch")?;
         self.rows += batch.num_rows() as u64;
-        Ok(())
+        if self.writer.in_progress_rows() == 0 {
+            self.overflow_cells = 0;
+        } else {
+            self.overflow_cells += overflow_cells(batch);
+        }
+        if self.overflow_cells >= MAX_OVERFLOW_CELLS { self.end_row_group() } else { Ok(()) }
     }
 
     /// Ends the open row group, if there is one.
     pub fn end_row_group(&mut self) -> Result<()> {
+        self.overflow_cells = 0;
         self.writer.flush().doing(Kind::Internal, "end a row group")
     }
 
@@ -104,6 +116,12 @@ impl FileEncoder {
             crc64: sink.crc64.finalize(),
         })
     }
+}
+
+/// Cells in the maps of a batch.
+fn overflow_cells(batch: &RecordBatch) -> usize {
+    let maps = batch.columns().iter().filter_map(|array| array.as_map_opt());
+    maps.filter_map(|map| map.values().as_list_opt::<i32>()).map(|lists| lists.values().len()).sum()
 }
 
 /// Bytes per chunk. Each is handed on without a copy.

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 
-use super::page_walk;
+use super::{footer_walk, page_walk};
 use crate::columnar::{ColumnPlan, arrow_schema};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -57,7 +57,8 @@ impl Default for ReadLimits {
 /// A Parquet file whose footer and page headers have been checked against a plan and against limits.
 ///
 /// A panic of the Parquet crate on bytes that passed the checks comes back as an error; the process's panic hook
-/// still sees it.
+/// still sees it. What the checks cannot see is a long string that a dictionary or a shared prefix repeats: such a
+/// file can still ask for up to 2 GiB per string column and batch.
 #[derive(Debug)]
 pub struct FileReader {
     bytes: Bytes,
@@ -74,7 +75,8 @@ impl FileReader {
     /// # Errors
     /// `Corrupt` if it is not such a file or claims more than `limits`.
     pub fn open(bytes: Bytes, plan: &ColumnPlan, limits: &ReadLimits) -> Result<FileReader> {
-        check_tail(&bytes, limits).map_err(refused)?;
+        let footer = footer(&bytes, limits).map_err(refused)?;
+        footer_walk::check(footer, limits).map_err(refused)?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, options))?;
         if metadata.schema().fields() != arrow_schema(plan).fields() {
@@ -151,32 +153,33 @@ impl Iterator for Batches {
 /// Decoded bytes of a row, going by what the row group claims about itself.
 fn mean_row_bytes(group: &RowGroupMetaData) -> u64 {
     let bytes: i64 = group.columns().iter().fold(0, |sum, column| {
-        // A dictionary makes the pages smaller than the values.
+        // Dictionaries and run lengths make pages smaller than arrays.
         let values = column.unencoded_byte_array_data_bytes().unwrap_or(0).max(column.uncompressed_size());
-        sum.saturating_add(values.max(0))
+        let slots = column.num_values().saturating_mul(8);
+        sum.saturating_add(values.max(slots).max(0))
     });
     bytes as u64 / (group.num_rows().max(1) as u64)
 }
 
-/// The first and last bytes: magic, footer length.
-fn check_tail(bytes: &Bytes, limits: &ReadLimits) -> std::result::Result<(), String> {
+/// The footer without its length and magic.
+fn footer<'a>(bytes: &'a [u8], limits: &ReadLimits) -> std::result::Result<&'a [u8], String> {
     let Some((rest, tail)) = bytes.split_last_chunk::<8>() else {
         return Err("it is too short".into());
     };
     let [length @ .., b'P', b'A', b'R', b'1'] = tail else {
         return Err("it does not end like a Parquet file".into());
     };
-    if !rest.starts_with(b"PAR1") {
+    let Some(rest) = rest.strip_prefix(b"PAR1") else {
         return Err("it does not start like a Parquet file".into());
-    }
+    };
     let footer_bytes = u32::from_le_bytes(*length) as usize;
-    if footer_bytes > rest.len() - 4 {
-        return Err("its footer is longer than the file".into());
-    }
     if footer_bytes > limits.footer_bytes {
         return Err(format!("its footer has {footer_bytes} bytes, more than {}", limits.footer_bytes));
     }
-    Ok(())
+    rest.len()
+        .checked_sub(footer_bytes)
+        .and_then(|start| rest.get(start..))
+        .ok_or_else(|| "its footer is longer than the file".to_owned())
 }
 
 /// Runs the Parquet crate on foreign bytes; a panic is an error of the file.

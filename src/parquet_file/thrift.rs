@@ -1,72 +1,34 @@
-//! As much of the Thrift compact protocol as a Parquet page header needs.
+//! As much of the Thrift compact protocol as it takes to look before the Parquet crate leaps.
 //!
-//! The Parquet crate trusts the sizes in a page header before it has read the page; this reader looks at them first.
-//! Layout: `PageHeader` in apache/parquet-format `parquet.thrift`; encoding: apache/thrift
-//! `doc/specs/thrift-compact-protocol.md`.
+//! Encoding: apache/thrift `doc/specs/thrift-compact-protocol.md`.
 
-/// What a page header says about its page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageHeader {
-    /// Bytes of the header itself.
-    pub header_bytes: usize,
-    /// Bytes of the page as stored.
-    pub compressed_bytes: usize,
-    /// Bytes of the page in memory.
-    pub uncompressed_bytes: usize,
-    /// Values, nulls included.
-    pub values: usize,
-    /// It is a dictionary.
-    pub is_dictionary: bool,
-}
-
-/// Structs in structs deeper than this are refused; a page header needs 3.
-const MAX_DEPTH: u8 = 8;
-
-/// The page header at the start of `bytes`; `None` if there is none.
-pub fn page_header(bytes: &[u8]) -> Option<PageHeader> {
-    let mut reader = Compact { rest: bytes };
-    let (mut compressed, mut uncompressed, mut values, mut is_dictionary) = (None, None, None, false);
-    let mut field = 0;
-    while let Some(kind) = reader.field(&mut field)? {
-        match (field, kind) {
-            (2, Kind::I32) => uncompressed = Some(reader.size()?),
-            (3, Kind::I32) => compressed = Some(reader.size()?),
-            // Data page header, dictionary page header, data page header v2: their first field is num_values.
-            (5 | 7 | 8, Kind::Struct) => {
-                is_dictionary |= field == 7;
-                let mut inner = 0;
-                while let Some(kind) = reader.field(&mut inner)? {
-                    match (inner, kind) {
-                        (1, Kind::I32) => values = Some(reader.size()?),
-                        _ => reader.skip(kind, 1)?,
-                    }
-                }
-            }
-            _ => reader.skip(kind, 0)?,
-        }
-    }
-    Some(PageHeader {
-        header_bytes: bytes.len() - reader.rest.len(),
-        compressed_bytes: compressed?,
-        uncompressed_bytes: uncompressed?,
-        values: values.unwrap_or(0),
-        is_dictionary,
-    })
-}
+/// Values nested deeper than this are refused; Parquet's own need 6.
+const MAX_DEPTH: u8 = 12;
 
 /// Compact protocol types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// `true`, in the field header.
     True,
+    /// `false`, in the field header.
     False,
+    /// One byte.
     I8,
+    /// A varint.
     I16,
+    /// A varint.
     I32,
+    /// A varint.
     I64,
+    /// 8 bytes.
     Double,
+    /// Length and bytes.
     Binary,
+    /// A list or a set.
     List,
+    /// A map.
     Map,
+    /// Fields up to a stop byte.
     Struct,
 }
 
@@ -89,11 +51,22 @@ impl Kind {
     }
 }
 
-struct Compact<'a> {
+/// Reads forward; `None` means that the bytes are damaged or cut, and nothing more can be read.
+pub struct Compact<'a> {
     rest: &'a [u8],
 }
 
-impl Compact<'_> {
+impl<'a> Compact<'a> {
+    /// A reader at the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Compact<'a> {
+        Compact { rest: bytes }
+    }
+
+    /// Bytes not read yet.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let (byte, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -123,12 +96,12 @@ impl Compact<'_> {
     }
 
     /// A count or size: an i32 that is not negative.
-    fn size(&mut self) -> Option<usize> {
+    pub fn size(&mut self) -> Option<usize> {
         i32::try_from(self.zigzag()?).ok().and_then(|size| usize::try_from(size).ok())
     }
 
     /// The next field of a struct, whose id goes into `id`; inner `None` at its end.
-    fn field(&mut self, id: &mut i64) -> Option<Option<Kind>> {
+    pub fn field(&mut self, id: &mut i64) -> Option<Option<Kind>> {
         let header = self.byte()?;
         if header == 0 {
             return Some(None);
@@ -138,7 +111,16 @@ impl Compact<'_> {
         Kind::from_code(header & 0x0f).map(Some)
     }
 
-    fn skip(&mut self, kind: Kind, depth: u8) -> Option<()> {
+    /// The start of a list: what its elements are, and how many it claims.
+    pub fn list(&mut self) -> Option<(Kind, u64)> {
+        let header = self.byte()?;
+        let short = u64::from(header >> 4);
+        let count = if short == 15 { self.varint()? } else { short };
+        Some((Kind::from_code(header & 0x0f)?, count))
+    }
+
+    /// Passes over a value inside `depth` structs and lists.
+    pub fn skip(&mut self, kind: Kind, depth: u8) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
         }
@@ -152,10 +134,8 @@ impl Compact<'_> {
                 self.advance(length)?;
             }
             Kind::List => {
-                let header = self.byte()?;
-                let short = u64::from(header >> 4);
-                let count = if short == 15 { self.varint()? } else { short };
-                self.skip_elements(&[Kind::from_code(header & 0x0f)?], count, depth)?;
+                let (kind, count) = self.list()?;
+                self.skip_elements(&[kind], count, depth)?;
             }
             Kind::Map => {
                 let count = self.varint()?;
@@ -187,41 +167,5 @@ impl Compact<'_> {
             }
         }
         Some(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// type = DATA_PAGE, uncompressed 300, compressed 20, crc, data_page_header {7 values, encodings, statistics}.
-    const HEADER: &[u8] = &[
-        0x15, 0x00, 0x15, 0xd8, 0x04, 0x15, 0x28, 0x15, 0x02, 0x1c, 0x15, 0x0e, 0x15, 0x00, 0x15, 0x06, 0x15,
-        0x06, 0x1c, 0x18, 0x02, b'a', b'b', 0x11, 0x00, 0x00, 0x00,
-    ];
-
-    #[test]
-    fn a_page_header_gives_its_sizes_and_its_end() {
-        let mut bytes = HEADER.to_vec();
-        bytes.extend_from_slice(b"page");
-        let header = page_header(&bytes).unwrap();
-        let expected = PageHeader {
-            header_bytes: HEADER.len(),
-            compressed_bytes: 20,
-            uncompressed_bytes: 300,
-            values: 7,
-            is_dictionary: false,
-        };
-        assert_eq!(header, expected);
-    }
-
-    #[test]
-    fn cut_headers_negative_sizes_and_endless_nesting_are_no_page_headers() {
-        for end in 0..HEADER.len() {
-            assert_eq!(page_header(&HEADER[..end]), None, "cut at {end}");
-        }
-        assert_eq!(page_header(&[0x25, 0x01, 0x15, 0x02, 0x00]), None, "-1 bytes");
-        assert_eq!(page_header(&[0x1c; 10_000]), None);
-        assert_eq!(page_header(&[0x19, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x7f]), None, "forged list length");
     }
 }

@@ -82,15 +82,13 @@ pub(super) struct Stop {
 
 impl Stop {
     #[cold]
-    pub(super) fn new(left: usize, fault: Fault) -> Stop {
-        Stop { left, fault }
-    }
-
-    #[cold]
     pub(super) fn into_error(self, input_size: usize) -> DecodeError {
         DecodeError { offset: input_size.saturating_sub(self.left), fault: self.fault }
     }
 }
+
+/// What was read, and what is left behind it.
+pub(super) type Parsed<'a, T> = Result<(T, &'a [u8]), Stop>;
 
 /// Stops at the start of `at`.
 #[cold]
@@ -117,4 +115,10 @@ pub(super) fn stop_in<T>(at: &[u8], tag: u8, expected: &'static str) -> Result<T
         Some(&found) if found != tag => stop(at, Fault::Tag { expected, found }),
         _ => stop(at, Fault::Truncated),
     }
+}
+
+/// Stops at the start of `inside`, which is followed by `after`.
+#[cold]
+pub(super) fn stop_within<T>(inside: &[u8], after: &[u8], fault: Fault) -> Result<T, Stop> {
+    Err(Stop { left: inside.len() + after.len(), fault })
 }

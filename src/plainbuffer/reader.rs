@@ -1,11 +1,11 @@
 //! Rows out of a buffer, one at a time, without copying.
 
-use super::error::{DecodeError, Fault, Stop, stop, stop_at_tag, stop_in};
+use super::error::{DecodeError, Fault, Parsed, Stop, stop, stop_at_tag, stop_in, stop_within};
+use super::extension::read_extension;
+use super::name::NamePredictor;
 use super::wire::*;
 use super::{MAX_KEY_COLUMNS, crc8};
-use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, SequenceInfo, Value};
-
-type Parsed<'a, T> = Result<(T, &'a [u8]), Stop>;
+use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, Value};
 
 /// Reads the rows of one buffer: the `rows` of a page, or a Stream record.
 ///
@@ -82,8 +82,7 @@ impl<'a> RowReader<'a> {
             if row.key.len() == MAX_KEY_COLUMNS {
                 return stop(rest, Fault::TooManyKeyColumns);
             }
-            let ((name, value, crc), after) = read_key_cell(rest, &mut self.key_names)?;
-            row.key.push((name, value));
+            let (crc, after) = read_key_cell(rest, &mut self.key_names, &mut row.key)?;
             row_crc = crc8::update_byte(row_crc, crc);
             rest = after;
         }
@@ -95,8 +94,7 @@ impl<'a> RowReader<'a> {
             rest = cells;
             self.cell_names.start_row();
             while rest.first() == Some(&CELL) {
-                let ((cell, crc), after) = read_cell(rest, &mut self.cell_names)?;
-                row.cells.push(cell);
+                let (crc, after) = read_cell(rest, &mut self.cell_names, &mut row.cells)?;
                 row_crc = crc8::update_byte(row_crc, crc);
                 rest = after;
             }
@@ -144,102 +142,12 @@ fn read_header(buffer: &[u8]) -> Result<&[u8], Stop> {
     }
 }
 
-/// `03 04 length name` of a cell seen before: equal bytes need no new UTF-8 check and no new checksum.
-#[derive(Debug, Clone, Copy)]
-struct KnownName<'a> {
-    head: &'a [u8],
-    name: &'a str,
-    crc: u8,
-}
-
-/// Guesses that a row has the columns of the row before it, at the same positions.
-#[derive(Debug, Clone, Default)]
-struct NamePredictor<'a> {
-    known: Vec<KnownName<'a>>,
-    next: usize,
-}
-
-impl<'a> NamePredictor<'a> {
-    fn start_row(&mut self) {
-        self.next = 0;
-    }
-
-    /// Reads the name of the cell that starts at `rest`: the name and its checksum.
-    #[inline(always)]
-    fn read(&mut self, rest: &'a [u8]) -> Parsed<'a, (&'a str, u8)> {
-        if let Some(hit) = self.try_slot(self.next, rest) {
-            return Ok(hit);
-        }
-        self.read_unexpected(rest)
-    }
-
-    #[inline(always)]
-    fn try_slot(&mut self, slot: usize, rest: &'a [u8]) -> Option<((&'a str, u8), &'a [u8])> {
-        let guess = self.known.get(slot)?;
-        let (head, after) = rest.split_at_checked(guess.head.len())?;
-        if !same_bytes(head, guess.head) {
-            return None;
-        }
-        self.next = slot + 1;
-        Some(((guess.name, guess.crc), after))
-    }
-
-    /// A column is missing, is new, or has one more version than it had.
-    #[inline(never)]
-    fn read_unexpected(&mut self, rest: &'a [u8]) -> Parsed<'a, (&'a str, u8)> {
-        if let Some(hit) = self.try_slot(self.next + 1, rest) {
-            return Ok(hit);
-        }
-        if self.next > 0
-            && let Some(hit) = self.try_slot(self.next - 1, rest)
-        {
-            return Ok(hit);
-        }
-        let Some((&[CELL, CELL_NAME, ref length @ ..], after)) = rest.split_first_chunk::<6>() else {
-            return match rest {
-                [CELL, rest @ ..] => stop_in(rest, CELL_NAME, "a cell name"),
-                _ => stop_at_tag(rest, "a cell"),
-            };
-        };
-        let length = u32::from_le_bytes(*length) as usize;
-        let Some((bytes, after)) = after.split_at_checked(length) else {
-            return stop(after, Fault::Truncated);
-        };
-        let Ok(name) = std::str::from_utf8(bytes) else {
-            return stop(rest, Fault::Utf8);
-        };
-        let head = &rest[..rest.len() - after.len()];
-        let known = KnownName { head, name, crc: crc8::update(0, bytes) };
-        match self.known.get_mut(self.next) {
-            Some(slot) => *slot = known,
-            None => self.known.push(known),
-        }
-        self.next += 1;
-        Ok(((name, known.crc), after))
-    }
-}
-
-/// Compares slices of the same length without a call where they are 8 to 32 bytes long, as the heads of cells are.
-#[inline(always)]
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    if let (8..=16, Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
-        (a.len(), a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>())
-    {
-        return (a_first == b_first) & (a_last == b_last);
-    }
-    if let (17..=32, Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
-        (a.len(), a.first_chunk::<16>(), b.first_chunk::<16>(), a.last_chunk::<16>(), b.last_chunk::<16>())
-    {
-        return (a_first == b_first) & (a_last == b_last);
-    }
-    a == b
-}
-
 #[inline(always)]
 fn read_key_cell<'a>(
     cell: &'a [u8],
     names: &mut NamePredictor<'a>,
-) -> Parsed<'a, (&'a str, PrimaryKeyValue<'a>, u8)> {
+    key: &mut Vec<(&'a str, PrimaryKeyValue<'a>)>,
+) -> Parsed<'a, u8> {
     let ((name, crc), rest) = names.read(cell)?;
     let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
         return stop_in(rest, CELL_VALUE, "a cell value");
@@ -275,14 +183,17 @@ fn read_key_cell<'a>(
     if stored != crc {
         return stop(rest, Fault::CellChecksum { stored, computed: crc });
     }
-    Ok(((name, value, crc), after))
+    key.push((name, value));
+    Ok((crc, after))
 }
 
+/// Reads one cell into `cells`. It is built in place: a cell inside a `Result` is copied through the stack, and that
+/// copy waits for the stores before it.
 #[inline(always)]
-fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>) -> Parsed<'a, (Cell<'a>, u8)> {
+fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>, cells: &mut Vec<Cell<'a>>) -> Parsed<'a, u8> {
     let ((name, crc), rest) = names.read(cell)?;
     let Some((&[CELL_VALUE, ref length @ .., code], payload)) = rest.split_first_chunk::<6>() else {
-        return read_cell_end(cell, rest, Cell { name, value: None, op: None, timestamp: None }, crc);
+        return read_cell_end(cell, rest, Cell { name, value: None, op: None, timestamp: None }, crc, cells);
     };
     let (value, crc, rest) = match code {
         INTEGER => {
@@ -319,9 +230,10 @@ fn read_cell<'a>(cell: &'a [u8], names: &mut NamePredictor<'a>) -> Parsed<'a, (C
         if stored != crc {
             return stop(rest, Fault::CellChecksum { stored, computed: crc });
         }
-        return Ok(((Cell::put(name, value, Some(i64::from_le_bytes(*timestamp))), crc), after));
+        cells.push(Cell::put(name, value, Some(i64::from_le_bytes(*timestamp))));
+        return Ok((crc, after));
     }
-    read_cell_end(cell, rest, Cell { name, value: Some(value), op: None, timestamp: None }, crc)
+    read_cell_end(cell, rest, Cell { name, value: Some(value), op: None, timestamp: None }, crc, cells)
 }
 
 /// Everything after the value, in full generality.
@@ -331,7 +243,8 @@ fn read_cell_end<'a>(
     mut rest: &'a [u8],
     mut cell: Cell<'a>,
     mut crc: u8,
-) -> Parsed<'a, (Cell<'a>, u8)> {
+    cells: &mut Vec<Cell<'a>>,
+) -> Parsed<'a, u8> {
     let mut op_code = None;
     if let Some((&[CELL_OP, code], after)) = rest.split_first_chunk::<2>() {
         cell.op = Some(match code {
@@ -374,7 +287,8 @@ fn read_cell_end<'a>(
     if !makes_sense {
         return stop(start, Fault::CellShape);
     }
-    Ok(((cell, crc), after))
+    cells.push(cell);
+    Ok((crc, after))
 }
 
 /// A payload of `SIZE` bytes behind its type code.
@@ -408,69 +322,8 @@ fn variable<'a>(payload: &'a [u8], length: &[u8; 4], crc: u8) -> Parsed<'a, (&'a
 /// `bytes`, which are followed by `after`, as text.
 #[inline(always)]
 fn text<'a>(bytes: &'a [u8], after: &[u8]) -> Result<&'a str, Stop> {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(_) => stop_within(bytes, after, Fault::Utf8),
     }
-}
-
-/// What follows the tag of an extension: the sequence info, and sub-tags from a newer service, which are skipped.
-#[inline(never)]
-fn read_extension(rest: &[u8]) -> Parsed<'_, Option<SequenceInfo>> {
-    let (mut inside, after) = sized(rest)?;
-    let mut sequence = None;
-    while let Some((&tag, rest)) = inside.split_first() {
-        let in_extension = inside;
-        let (body, next) = match sized(rest) {
-            Ok(found) => found,
-            // Offsets count from the end of the whole input, so this one is at the start of the sub-tag.
-            Err(_) => return stop_within(in_extension, after, Fault::Truncated),
-        };
-        match tag {
-            SEQUENCE_INFO if sequence.is_none() => match sequence_info(body) {
-                Some(info) => sequence = Some(info),
-                None => return stop_within(in_extension, after, Fault::Length),
-            },
-            // 0x10 and above are free for sub-tags that do not exist yet.
-            0x10.. => {}
-            found => {
-                let expected = "a sub-tag of the extension";
-                return stop_within(in_extension, after, Fault::Tag { expected, found });
-            }
-        }
-        inside = next;
-    }
-    Ok((sequence, after))
-}
-
-/// Stops at the start of `inside`, which is followed by `after`.
-#[cold]
-fn stop_within<T>(inside: &[u8], after: &[u8], fault: Fault) -> Result<T, Stop> {
-    Err(Stop::new(inside.len() + after.len(), fault))
-}
-
-/// A u32 length and as many bytes.
-fn sized(rest: &[u8]) -> Parsed<'_, &[u8]> {
-    let found = rest
-        .split_first_chunk::<4>()
-        .and_then(|(length, bytes)| bytes.split_at_checked(u32::from_le_bytes(*length) as usize));
-    match found {
-        Some(found) => Ok(found),
-        None => stop(rest, Fault::Truncated),
-    }
-}
-
-fn sequence_info(body: &[u8]) -> Option<SequenceInfo> {
-    let (&[SEQUENCE_EPOCH, ref epoch @ ..], rest) = body.split_first_chunk::<5>()? else { return None };
-    let (&[SEQUENCE_TIMESTAMP, ref timestamp @ ..], rest) = rest.split_first_chunk::<9>()? else {
-        return None;
-    };
-    let (&[SEQUENCE_ROW_INDEX, ref row_index @ ..], []) = rest.split_first_chunk::<5>()? else {
-        return None;
-    };
-    Some(SequenceInfo {
-        epoch: i32::from_le_bytes(*epoch),
-        timestamp_us: i64::from_le_bytes(*timestamp),
-        row_index: i32::from_le_bytes(*row_index),
-    })
 }

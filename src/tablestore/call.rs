@@ -8,8 +8,9 @@ use prost::Message;
 use super::TableStore;
 use super::counters::SharedCounters;
 use super::failure::{BoxError, Failure, ServiceError};
+use super::signing::content_md5;
 use super::transport::Answer;
-use crate::error::retry::{Backoff, Pace};
+use crate::error::retry::{Backoff, Pace, Retry};
 use crate::{Error, Kind, Result};
 
 /// An operation of the service.
@@ -56,6 +57,7 @@ impl TableStore {
         read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
     ) -> Result<T> {
         let body = Bytes::from(request.encode_to_vec());
+        let md5 = content_md5(&body).await;
         let counters = &self.0.counters;
         let transport = &self.0.transport;
         let began = std::time::Instant::now();
@@ -63,11 +65,11 @@ impl TableStore {
         let mut damaged = 0;
         loop {
             SharedCounters::add(&counters.requests, 1);
-            let outcome = match transport.exchange(operation.name, body.clone()).await {
+            let outcome = match transport.exchange(operation.name, body.clone(), &md5).await {
                 Ok(answer) => {
                     SharedCounters::add(&counters.answers, 1);
                     SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
-                    read_answer(operation, answer, &read)
+                    read_answer(operation, answer, &read).await
                 }
                 Err(failure) => Err(failure),
             };
@@ -88,11 +90,16 @@ impl TableStore {
                 _ => None,
             };
             let Some(pause) = pause else {
-                let error = failure.into_error(self.error(operation, table), transport.endpoint());
-                return Err(match backoff.attempts() {
-                    0 => error,
-                    repeats => error.hint(format!("gave up after {} attempts", repeats + 1)),
-                });
+                let may_be_applied =
+                    !operation.idempotent && matches!(failure.retry(damaged), Retry::IfIdempotent(_));
+                let mut error = failure.into_error(self.error(operation, table), transport.endpoint());
+                if may_be_applied {
+                    error = error.hint("the request may have been carried out all the same");
+                }
+                if pace.is_some() {
+                    error = error.hint(format!("gave up after {} attempts", backoff.attempts() + 1));
+                }
+                return Err(error);
             };
             log_retry(operation, table, &failure, backoff.attempts(), pause);
             SharedCounters::add(&counters.retries, 1);
@@ -101,7 +108,7 @@ impl TableStore {
     }
 }
 
-fn read_answer<A: Message + Default, T>(
+async fn read_answer<A: Message + Default, T>(
     operation: &Operation,
     answer: Answer,
     read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
@@ -121,12 +128,14 @@ fn read_answer<A: Message + Default, T>(
     }
     let origin = Origin { body_bytes: answer.body.len(), request_id: answer.request_id.as_deref() };
     let result = decode(operation, &answer.body).and_then(|message| read(message, &origin));
-    result.map_err(|source| {
-        // Only now is the MD5 worth its time: it tells damage on the way from nonsense at the source.
-        match answer.is_damaged() {
-            true => Failure::Damaged { request_id: answer.request_id, md5: true },
-            false => Failure::Invalid { source, request_id: answer.request_id },
-        }
+    let source = match result {
+        Ok(result) => return Ok(result),
+        Err(source) => source,
+    };
+    // Only now is the MD5 worth its time: it tells damage on the way from nonsense at the source.
+    Err(match answer.is_damaged().await {
+        true => Failure::Damaged { request_id: answer.request_id, md5: true },
+        false => Failure::Invalid { source, request_id: answer.request_id },
     })
 }
 

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
 use sha1::Sha1;
@@ -24,9 +25,18 @@ use crate::credentials::Credentials;
 /// API version that every SDK sends.
 const API_VERSION: &str = "2015-12-31";
 
-/// Base64 of the MD5 of `body`, as in `x-ots-contentmd5`.
-pub(super) fn content_md5(body: &[u8]) -> String {
-    BASE64.encode(Md5::digest(body))
+/// Bodies up to this size are hashed where they are: at 0.6 GB/s that is a tenth of a millisecond.
+const HASHED_IN_PLACE: usize = 64 << 10;
+
+/// Base64 of the MD5 of `body`, as in `x-ots-contentmd5`. Large bodies are hashed on a blocking thread.
+pub(super) async fn content_md5(body: &Bytes) -> String {
+    let hash = |body: &[u8]| BASE64.encode(Md5::digest(body));
+    if body.len() <= HASHED_IN_PLACE {
+        return hash(body);
+    }
+    let shared = body.clone();
+    // The thread fails only while the runtime shuts down.
+    tokio::task::spawn_blocking(move || hash(&shared)).await.unwrap_or_else(|_| hash(body))
 }
 
 /// Makes the headers of a request.
@@ -43,20 +53,20 @@ impl Signer {
         Signer { credentials, instance, signature, day_key: Mutex::new(None) }
     }
 
-    /// Every `x-ots-*` header of a request sent at `now`, the signature last.
+    /// Every `x-ots-*` header of a request sent at `now`, the signature last. `md5` is the body's [`content_md5`].
     pub(super) fn headers(
         &self,
         operation: &str,
-        body: &[u8],
+        md5: &str,
         now: jiff::Timestamp,
     ) -> Vec<(&'static str, String)> {
-        self.headers_with(operation, body, now, &[])
+        self.headers_with(operation, md5, now, &[])
     }
 
     fn headers_with(
         &self,
         operation: &str,
-        body: &[u8],
+        md5: &str,
         now: jiff::Timestamp,
         extra: &[(&'static str, String)],
     ) -> Vec<(&'static str, String)> {
@@ -65,7 +75,7 @@ impl Signer {
             ("x-ots-apiversion", API_VERSION.to_owned()),
             ("x-ots-accesskeyid", self.credentials.access_key_id.clone()),
             ("x-ots-instancename", self.instance.clone()),
-            ("x-ots-contentmd5", content_md5(body)),
+            ("x-ots-contentmd5", md5.to_owned()),
         ];
         headers.extend_from_slice(extra);
         if let Some(token) = self.credentials.token() {
@@ -127,8 +137,8 @@ fn keyed<M: Mac + hmac::digest::KeyInit>(key: &[u8], text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_request_that_the_sdks_signed_gets_the_same_headers() {
+    #[tokio::test]
+    async fn every_request_that_the_sdks_signed_gets_the_same_headers() {
         let file: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/fixtures/vectors/signing.json")).unwrap();
         let requests = file["requests"].as_array().unwrap();
@@ -153,15 +163,24 @@ mod tests {
                 .map(|(name, value)| (&*name.clone().leak(), value.as_str().unwrap().to_owned()))
                 .collect();
             let body = hex::decode(case["body_hex"].as_str().unwrap()).unwrap();
+            let md5 = content_md5(&body.into()).await;
             let now: jiff::Timestamp = "2024-03-05T06:07:08Z".parse().unwrap();
             // Twice: the second time with the cached key of the day.
             for _ in 0..2 {
-                let headers = signer.headers_with(case["api"].as_str().unwrap(), &body, now, &extra);
+                let headers = signer.headers_with(case["api"].as_str().unwrap(), &md5, now, &extra);
                 assert_eq!(headers.len(), expected.len(), "{id}");
                 for (name, value) in headers {
                     assert_eq!(Some(value.trim()), expected[name].as_str().map(str::trim), "{id}: {name}");
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_has_the_same_md5_in_place_and_on_a_blocking_thread() {
+        for size in [HASHED_IN_PLACE, HASHED_IN_PLACE + 1] {
+            let body = Bytes::from(vec![7; size]);
+            assert_eq!(content_md5(&body).await, BASE64.encode(Md5::digest(&body)));
         }
     }
 

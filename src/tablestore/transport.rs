@@ -40,8 +40,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Whether the body differs from what the service says it sent; `false` if it does not say.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.md5.as_ref().is_some_and(|md5| *md5 != content_md5(&self.body))
+    pub(super) async fn is_damaged(&self) -> bool {
+        match &self.md5 {
+            Some(md5) => *md5 != content_md5(&self.body).await,
+            None => false,
+        }
     }
 }
 
@@ -76,10 +79,10 @@ impl Transport {
         &self.endpoint
     }
 
-    /// Sends `body` once, signed for this moment.
-    pub(super) async fn exchange(&self, operation: &str, body: Bytes) -> Result<Answer, Failure> {
+    /// Sends `body`, whose MD5 is `md5`, once, signed for this moment.
+    pub(super) async fn exchange(&self, operation: &str, body: Bytes, md5: &str) -> Result<Answer, Failure> {
         let mut headers = HeaderMap::new();
-        for (name, value) in self.signer.headers(operation, &body, jiff::Timestamp::now()) {
+        for (name, value) in self.signer.headers(operation, md5, jiff::Timestamp::now()) {
             let mut value = HeaderValue::from_str(value.trim()).map_err(|_| Failure::HeaderValue)?;
             value.set_sensitive(name.starts_with("x-ots-signature") || name == "x-ots-ststoken");
             headers.insert(HeaderName::from_static(name), value);
@@ -102,7 +105,7 @@ impl Transport {
         if !has_an_end && answer.md5.is_none() && answer.status < 300 {
             return Err(Failure::Damaged { request_id: answer.request_id, md5: false });
         }
-        if (self.verify_md5 || !has_an_end) && answer.is_damaged() {
+        if (self.verify_md5 || !has_an_end) && answer.is_damaged().await {
             return Err(Failure::Damaged { request_id: answer.request_id, md5: true });
         }
         Ok(answer)

@@ -3,6 +3,7 @@
 //! Every attempt is signed afresh, so that a repeated request never carries an old date or an expired token. There is
 //! no total timeout: an attempt is given up when no byte moved for [`Operation::patience`].
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -153,6 +154,10 @@ impl Client {
             .user_agent(concat!("otsvault/", env!("CARGO_PKG_VERSION")));
         if endpoint.is_loopback() {
             http = http.no_proxy();
+            if let Some(name) = endpoint.virtual_host_below_localhost(bucket) {
+                // RFC 6761 says where such names are; the system resolver often does not know. Port 0: the URL's.
+                http = http.resolve(&name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            }
         }
         let http = http
             .build()
@@ -210,7 +215,9 @@ impl Client {
         if request.body.content_length() > 0 {
             builder = builder.body(body_in_pieces(&request.body, progress.clone()));
         }
-        let response = match progress.watch(builder.send(), operation.patience()).await {
+        // What was handed over may still wait in buffers of this machine: allow for 1 MiB/s.
+        let patience = operation.patience() + Duration::from_secs(request.body.content_length() as u64 >> 20);
+        let response = match progress.watch(builder.send(), patience).await {
             Some(Ok(response)) => response,
             Some(Err(error)) if error.is_connect() => {
                 return Err(Failure::transport(operation, false, "no connection", Some(error)));
@@ -342,17 +349,23 @@ impl Tries {
         if once {
             self.repeated.push(failure.code.clone());
         }
-        tracing::debug!(
-            operation = %request.operation.doing(),
-            object = request.key.as_deref().unwrap_or_default(),
-            attempt = self.backoff.attempts(),
-            pause_ms = pause.as_millis() as u64,
-            status = failure.status,
-            code = failure.code,
-            "oss request failed, trying again"
-        );
+        self.log(&failure, request, pause);
         sleep(pause).await;
         Ok(())
+    }
+
+    /// A passing fault is nobody's business; one that stays is said now and then.
+    fn log(&self, failure: &Failure, request: &Request, pause: Duration) {
+        let attempt = self.backoff.attempts();
+        let operation = request.operation.doing();
+        let object = request.key.as_deref().unwrap_or_default();
+        let pause_ms = pause.as_millis() as u64;
+        let (status, code, reason) = (failure.status, failure.code.as_str(), failure.reason());
+        if attempt.is_multiple_of(8) {
+            tracing::warn!(%operation, object, attempt, pause_ms, status, code, reason, "oss request keeps failing");
+        } else {
+            tracing::debug!(%operation, object, attempt, pause_ms, status, code, reason, "oss request failed");
+        }
     }
 }
 
@@ -430,4 +443,26 @@ pub(crate) fn crc64_of(headers: &HeaderMap) -> Option<u64> {
 /// A header as text.
 pub(crate) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_given_up_when_nothing_moves_and_not_while_something_does() {
+        let progress = Progress::begin();
+        let patience = Duration::from_millis(60);
+        assert_eq!(progress.watch(std::future::pending::<()>(), patience).await, None);
+
+        let progress = Progress::begin();
+        let began = Instant::now();
+        let moving = async {
+            while began.elapsed() < 4 * patience {
+                progress.touch();
+                sleep(patience / 6).await;
+            }
+        };
+        assert_eq!(progress.watch(moving, patience).await, Some(()));
+    }
 }

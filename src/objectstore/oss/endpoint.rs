@@ -80,6 +80,13 @@ impl Endpoint {
         self.loopback
     }
 
+    /// The name `{bucket}.localhost`, if that is where requests go.
+    pub(crate) fn virtual_host_below_localhost(&self, bucket: &str) -> Option<String> {
+        let host = self.authority.split(':').next()?;
+        let below = self.style == Addressing::VirtualHost && host == "localhost";
+        below.then(|| format!("{bucket}.localhost"))
+    }
+
     /// The URL of an object, or of the bucket.
     pub(crate) fn url(&self, bucket: &str, key: Option<&str>, query: &[(&str, String)]) -> String {
         let Endpoint { scheme, authority, .. } = self;

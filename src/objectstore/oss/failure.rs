@@ -94,6 +94,11 @@ impl Failure {
         self
     }
 
+    /// Why, in the service's words or ours.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// Our error, with hints.
     pub(crate) fn into_error(self, bucket: &str, key: Option<&str>) -> Error {
         let on = match key {
@@ -164,7 +169,8 @@ fn hint_for(failure: &Failure, bucket: &str) -> Option<String> {
         "NoSuchBucket" => {
             format!("check that bucket `{bucket}` exists and that the endpoint is its region's")
         }
-        "AccessDenied" => {
+        // A HEAD says no more than 403.
+        "" | "AccessDenied" if failure.status == Some(403) => {
             format!("the access key may lack `{}` on bucket `{bucket}`", failure.operation.action())
         }
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" => {

@@ -109,7 +109,8 @@ impl Policy<'_> {
                 "OSS" => {
                     let signature = SignatureV1::from_header(fields, covered.headers)?;
                     self.check_skew(signature.signed_at.unwrap_or(self.now))?;
-                    self.check_v1(&signature, token, covered)?;
+                    // alibabacloud-oss-v2 sends the token of a V1 request under this name.
+                    self.check_v1(&signature, token.or_else(|| header("security-token")), covered)?;
                 }
                 _ => {
                     let message = "Authorization header is invalid.";

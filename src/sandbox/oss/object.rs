@@ -213,7 +213,8 @@ impl Core {
         let document = call.read_document(MAX_DELETE_BYTES).await?;
         let days =
             Element::parse(&document).and_then(|root| root.child_text("Days")?.trim().parse::<i64>().ok());
-        let until = call.now + SignedDuration::from_hours(24 * days.unwrap_or(1).clamp(1, 365));
+        let stay = SignedDuration::from_hours(24 * days.unwrap_or(1).clamp(1, 365));
+        let until = call.now.saturating_add(stay).unwrap_or(call.now);
         self.buckets
             .with(&call.bucket, |bucket| {
                 let object =
@@ -283,7 +284,7 @@ impl Object {
 pub(super) fn copied(root: &'static str, etag: &str, call: &Call<'_>) -> Reply {
     let mut xml = Xml::new(root);
     xml.text("ETag", &quoted(etag)).text("LastModified", &xml_date(call.now));
-    xml_reply(xml)
+    xml_reply(xml).with("etag", quoted(etag))
 }
 
 fn describe(object: &Object, reply: Reply) -> Reply {

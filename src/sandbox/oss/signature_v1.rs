@@ -158,13 +158,12 @@ impl SignatureV1 {
     }
 
     fn string_to_sign(&self, covered: &Covered<'_>, with_disputed: bool) -> String {
-        let mut headers: Vec<String> = covered
-            .headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("x-oss-"))
-            .map(|name| format!("{name}:{}\n", joined(covered.headers, name.as_str())))
-            .collect();
-        headers.sort();
+        // Sorted by name alone: with the colon behind it, a name would come after the longer ones that start with it.
+        let mut names: Vec<&str> = covered.headers.keys().map(|name| name.as_str()).collect();
+        names.retain(|name| name.starts_with("x-oss-"));
+        names.sort_unstable();
+        let headers = names.iter().map(|name| format!("{name}:{}\n", joined(covered.headers, name)));
+        let headers: String = headers.collect();
         let mut sub_resources: Vec<(&str, &str)> = covered
             .query
             .pairs()
@@ -184,12 +183,11 @@ impl SignatureV1 {
             }
         }
         format!(
-            "{}\n{}\n{}\n{}\n{}{resource}",
+            "{}\n{}\n{}\n{}\n{headers}{resource}",
             covered.method,
             joined(covered.headers, "content-md5"),
             joined(covered.headers, "content-type"),
             self.date,
-            headers.concat(),
         )
     }
 
