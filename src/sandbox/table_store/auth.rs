@@ -120,7 +120,7 @@ impl Account {
         ResponseKey(self.access_key_secret.as_bytes().to_vec())
     }
 
-    /// The headers of a response: digest of the body (see [`body_digest`]), content type, request id, date, and the signature over these.
+    /// The headers of a response: digest of the body, content type, request id, date, and the signature over these.
     ///
     /// The Python SDK adds up every `x-ots-*` header it sees, so nothing may add one later.
     pub fn response_headers(

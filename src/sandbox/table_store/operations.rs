@@ -101,12 +101,15 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
 }
 
 /// The table that a request is about, for faults: the first field of every message that has one. Batches have their
-/// table one message deeper.
+/// table one message deeper; calls to a Stream are known by its id, which begins with the table's name.
 pub fn table_name(operation: &str, body: &Bytes) -> String {
     let name = match operation {
         "CreateTable" => {
             decode::<proto::CreateTableRequest>(body).ok().map(|request| request.table_meta.table_name)
         }
+        "GetStreamRecord" => decode::<proto::GetStreamRecordRequest>(body)
+            .ok()
+            .and_then(|request| stream::stream_id(&request.shard_iterator)),
         "BatchGetRow" => decode::<proto::BatchGetRowRequest>(body)
             .ok()
             .and_then(|request| request.tables.into_iter().next().map(|table| table.table_name)),

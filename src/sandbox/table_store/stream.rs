@@ -67,6 +67,11 @@ impl Iterator {
     }
 }
 
+/// The Stream that a shard iterator belongs to.
+pub fn stream_id(shard_iterator: &str) -> Option<String> {
+    Iterator::decode(shard_iterator).map(|place| place.stream_id)
+}
+
 fn shard_id(stream: &Stream) -> String {
     format!("{}_0", stream.stream_id)
 }
