@@ -139,6 +139,8 @@ impl Job<'_> {
         tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
         workers::scan_all(context, planned.splits, planned.estimated_bytes).await?;
 
+        // A lost answer or a damaged page may have left an upload behind.
+        resume::abort_open_uploads(&**self.vault.store(), &planned.path).await?;
         let entries = catalog::read_journal(&**self.vault.store(), &planned.path).await?;
         let manifest = catalog::commit(
             &**self.vault.store(),

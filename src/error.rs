@@ -172,8 +172,8 @@ impl Error {
         self.0.kind.exit_code()
     }
 
-    /// The error as a person reads it: `error: cannot …`, one `because:` line per cause, one `hint:` line per hint.
-    /// Ends without a newline.
+    /// The error as a person reads it: `error: cannot …`, one `because:` line per cause, one `hint:` line per hint of this
+    /// error and of those underneath. Ends without a newline.
     pub fn report(&self) -> String {
         let mut text = format!("error: {self}");
         let mut cause = std::error::Error::source(self);
@@ -188,7 +188,22 @@ impl Error {
             }
             cause = error.source();
         }
-        for hint in &self.0.hints {
+        let mut hints: Vec<&str> = Vec::new();
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(current) = error {
+            if let Some(ours) = current.downcast_ref::<Error>() {
+                hints.extend(
+                    ours.0
+                        .hints
+                        .iter()
+                        .map(String::as_str)
+                        .filter(|hint| !hints.contains(hint))
+                        .collect::<Vec<_>>(),
+                );
+            }
+            error = current.source();
+        }
+        for hint in hints {
             text.push_str("\nhint: ");
             text.push_str(hint);
         }

@@ -188,6 +188,8 @@ async fn a_directory_that_is_no_vault_is_not_found() {
     Action::error(503, "ServiceUnavailable", "Please reduce your request rate."),
     When::Every(2)
 )]
+#[case::damaged_page(Service::TableStore, "GetRange", Action::Custom("bad-row-checksum".into()), When::Calls { first: 10, last: 10 })]
+#[case::repeated_next_key(Service::TableStore, "GetRange", Action::Custom("repeat-next-key".into()), When::Calls { first: 9, last: 9 })]
 #[case::list_fails(
     Service::Oss,
     "ListObjectsV2",
@@ -215,7 +217,7 @@ async fn a_passing_fault_is_survived(
 /// Answers that are wrong for good: a named error, nothing visible.
 #[rstest]
 #[case::broken_checksum(Action::Custom("bad-row-checksum".into()), Kind::Corrupt, 5, "checksum")]
-#[case::repeated_next_key(Action::Custom("repeat-next-key".into()), Kind::Corrupt, 5, "next key")]
+#[case::repeated_next_key(Action::Custom("repeat-next-key".into()), Kind::Corrupt, 5, "keys that were asked for")]
 #[case::refused(Action::error(400, "OTSParameterInvalid", "No."), Kind::Refused, 1, "OTSParameterInvalid")]
 #[case::forbidden(
     Action::error(403, "OTSNoPermissionAccess", "No."),
@@ -232,7 +234,7 @@ async fn a_lasting_fault_of_a_page_is_a_named_error(
 ) {
     let stage = Stage::with(On::Oss, &[TABLE]).await;
     stage.fault(
-        Rule::new(action).on(Service::TableStore, "GetRange").when(When::Calls { first: 4, last: u64::MAX }),
+        Rule::new(action).on(Service::TableStore, "GetRange").when(When::Calls { first: 5, last: u64::MAX }),
     );
     let error = stage.back_up("t", &Stage::options()).await.unwrap_err();
     assert_eq!((error.kind(), error.exit_code()), (kind, code), "{}", error.report());

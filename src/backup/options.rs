@@ -19,6 +19,9 @@ pub struct BackupOptions {
     /// Encoded bytes per row group at most; `None` takes what `memory_bytes` allows, up to 128 MiB. Never more than
     /// the memory allows.
     pub row_group_bytes: Option<u64>,
+    /// Bytes per part of a multipart upload; `None` takes what `memory_bytes` allows, up to 16 MiB. At least 100 KiB (OSS
+    /// limit), never more than the memory allows. Every part is a billed request.
+    pub part_bytes: Option<u64>,
     /// zstd level, 1 to 22. Default 3: above 6 nothing is gained (benches/README.md).
     pub zstd_level: i32,
     /// First key to copy, inclusive; may be a prefix. `None` starts at the first key.
@@ -35,6 +38,7 @@ impl Default for BackupOptions {
             target_file_bytes: 128 << 20,
             row_group_rows: 1 << 20,
             row_group_bytes: None,
+            part_bytes: None,
             zstd_level: 3,
             from_key: None,
             to_key: None,
@@ -96,6 +100,9 @@ impl BackupOptions {
         if self.row_group_bytes.is_some_and(|bytes| !(1 << 16..=1 << 32).contains(&bytes)) {
             return wrong("--row-group-size", "it must be 64KiB to 4GiB");
         }
+        if self.part_bytes.is_some_and(|bytes| !(100 << 10..=5 << 30).contains(&bytes)) {
+            return wrong("--part-size", "it must be 100KiB to 5GiB");
+        }
         if !(1..=22).contains(&self.zstd_level) {
             return wrong("--zstd-level", "it must be 1 to 22");
         }
@@ -127,7 +134,7 @@ impl BackupOptions {
         let share = workers / concurrency / SHARES_PER_WORKER;
         MemoryPlan {
             page_bytes: part_of_budget(45),
-            part_bytes: share.min(LARGEST_PART),
+            part_bytes: self.part_bytes.unwrap_or(LARGEST_PART).min(share),
             row_group_bytes: self.row_group_bytes.unwrap_or(LARGEST_ROW_GROUP).min(share),
             // A batch larger than a file would make every file too large.
             batch_bytes: usize::try_from(share.min(8 << 20).min(self.target_file_bytes))

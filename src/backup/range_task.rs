@@ -27,6 +27,9 @@ pub(super) const ENTRY_METADATA: &str = "otsvault.entry";
 /// Time a worker may take to close its open file once a stop was asked for.
 const CLOSE_ON_STOP: Duration = Duration::from_secs(6);
 
+/// Pages of one range that may arrive damaged before the run fails.
+const DAMAGED_PAGES: u32 = 3;
+
 /// What every worker of one run shares.
 pub(super) struct RunContext {
     pub scan: Scan,
@@ -48,6 +51,8 @@ pub(super) struct RunContext {
 pub(super) struct RangeTask<'a> {
     context: &'a RunContext,
     open: Option<OpenFile>,
+    /// Start of the file that was opened last: from here on keys may have no entry yet.
+    unfinished_from: Option<PrimaryKey>,
 }
 
 struct OpenFile {
@@ -61,13 +66,32 @@ struct OpenFile {
 
 impl<'a> RangeTask<'a> {
     pub(super) fn new(context: &'a RunContext) -> RangeTask<'a> {
-        RangeTask { context, open: None }
+        RangeTask { context, open: None, unfinished_from: None }
     }
 
-    /// Reads one range to its end. When it begins where the last one ended, the open file goes on.
+    /// Reads one range to its end. A page that arrived damaged costs the open file: it is given up and its keys are
+    /// read again, [`DAMAGED_PAGES`] times per range at most.
     ///
     /// Returns `false` when a stop was asked for before the end; call [`RangeTask::stop`] then.
     pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {
+        let mut range = range.clone();
+        let mut damaged = 0;
+        loop {
+            match self.read_once(&range).await {
+                Err(error)
+                    if error.kind() == Kind::Corrupt && damaged < DAMAGED_PAGES && self.open.is_none() =>
+                {
+                    damaged += 1;
+                    tracing::warn!(%error, damaged, "reading the keys of the open file again");
+                    range.start = self.unfinished_from.take().unwrap_or(range.start);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads one range to its end. When it begins where the last one ended, the open file goes on.
+    async fn read_once(&mut self, range: &KeyRange) -> Result<bool> {
         if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
             self.close().await?;
         }
@@ -81,7 +105,10 @@ impl<'a> RangeTask<'a> {
             let Some(page) = page else { return Ok(true) };
             let open = match self.open.take() {
                 Some(open) => open,
-                None => OpenFile::new(self.context, &page.range.start)?,
+                None => {
+                    self.unfinished_from = Some(page.range.start.clone());
+                    OpenFile::new(self.context, &page.range.start)?
+                }
             };
             let open = open.add_page(self.context, page).await?;
             let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes;

@@ -43,6 +43,9 @@ pub(super) struct BackupArgs {
     /// Encoded bytes per Parquet row group at most [default: what the memory allows, up to 128MiB]
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]
     row_group_size: Option<u64>,
+    /// Bytes per part of an upload [default: what the memory allows, up to 16MiB]
+    #[arg(long, value_parser = size::parse, value_name = "SIZE")]
+    part_size: Option<u64>,
     /// zstd level, 1 (fast) to 22
     #[arg(long, default_value_t = 3, value_name = "LEVEL")]
     zstd_level: i32,
@@ -77,6 +80,7 @@ pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -
         target_file_bytes: args.target_file_size,
         row_group_rows: args.row_group_rows,
         row_group_bytes: args.row_group_size,
+        part_bytes: args.part_size,
         zstd_level: args.zstd_level,
         from_key: args.from_key,
         to_key: args.to_key,

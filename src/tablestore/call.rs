@@ -77,7 +77,7 @@ impl TableStore {
                 Ok(result) => return Ok(result),
                 Err(failure) => failure,
             };
-            damaged += u32::from(matches!(failure, Failure::Damaged { .. }));
+            damaged += u32::from(matches!(failure, Failure::Damaged { .. } | Failure::Invalid { .. }));
             let pace = failure.retry(damaged).pace(operation.idempotent);
             if pace == Some(Pace::Throttled) {
                 SharedCounters::add(&counters.throttles, 1);

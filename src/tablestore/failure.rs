@@ -31,7 +31,8 @@ pub(super) struct ServiceError {
     pub(super) error: Box<proto::Error>,
 }
 
-/// Damage is repeated a few times only: what stays broken is broken at the source.
+/// Damaged answers, and answers that make no sense, are asked for again a few times only: what stays broken is broken
+/// at the source. An empty page that leads nowhere belongs here too: the service may have run out of time.
 const MAX_DAMAGED_ANSWERS: u32 = 5;
 
 impl Failure {
@@ -45,7 +46,9 @@ impl Failure {
             Failure::Transport { sent, .. } => retry::transport(*sent),
             Failure::Service(service) => service.retry(),
             Failure::NotTableStore { status, .. } => retry::table_store(*status, "", ""),
-            Failure::Damaged { .. } if damaged < MAX_DAMAGED_ANSWERS => retry::transport(true),
+            Failure::Damaged { .. } | Failure::Invalid { .. } if damaged < MAX_DAMAGED_ANSWERS => {
+                retry::transport(true)
+            }
             Failure::Damaged { .. }
             | Failure::Invalid { .. }
             | Failure::TooLarge { .. }

@@ -50,6 +50,8 @@ pub(crate) struct Request {
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: PutPayload,
+    /// After a lost answer the caller looks whether it was applied, instead of sending it again.
+    pub(crate) look_first: bool,
 }
 
 impl Request {
@@ -58,7 +60,8 @@ impl Request {
     }
 
     pub(crate) fn bucket(operation: Operation) -> Request {
-        Request { operation, key: None, query: Vec::new(), headers: Vec::new(), body: PutPayload::new() }
+        let (query, headers, body) = (Vec::new(), Vec::new(), PutPayload::new());
+        Request { operation, key: None, query, headers, body, look_first: false }
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Request {
@@ -73,6 +76,12 @@ impl Request {
 
     pub(crate) fn headers(mut self, headers: Vec<(String, String)>) -> Request {
         self.headers.extend(headers);
+        self
+    }
+
+    /// See [`Request::look_first`].
+    pub(crate) fn look_first(mut self) -> Request {
+        self.look_first = true;
         self
     }
 
@@ -335,7 +344,11 @@ impl Tries {
     /// Waits until the request may be sent again, or gives the failure back.
     async fn pause_after(&mut self, mut failure: Failure, request: &Request) -> Result<(), Failure> {
         self.ambiguous |= failure.ambiguous;
+        let look_first = request.look_first && failure.ambiguous;
         failure.ambiguous = self.ambiguous;
+        if look_first {
+            return Err(failure);
+        }
         let once = REPEATED_ONCE.contains(&failure.code.as_str());
         if once && self.repeated.contains(&failure.code) {
             return Err(failure);

@@ -105,14 +105,28 @@ impl Upload {
         let request = Request::object(Operation::CompleteUpload, self.location.as_ref())
             .query("uploadId", self.id.clone())
             .header("content-type", "application/xml")
-            .body(Bytes::from(body));
-        match self.send_complete(&request, whole).await {
-            Ok(result) => Ok(result),
-            // The object was there before the answer was lost, or another answer came in its place.
-            Err(failure) if failure.ambiguous || failure.code == "NoSuchUpload" => {
-                self.resolve(failure, whole).await.map_err(|failure| self.failed(failure))
+            .body(Bytes::from(body))
+            .look_first();
+        let mut backoff = self.client.backoff();
+        loop {
+            let failure = match self.send_complete(&request, whole).await {
+                Ok(result) => return Ok(result),
+                Err(failure) => failure,
+            };
+            // The object may be there though its answer was lost, or another answer came in its place.
+            let gone = failure.code == "NoSuchUpload";
+            if !failure.ambiguous && !gone {
+                return Err(self.failed(failure));
             }
-            Err(failure) => Err(self.failed(failure)),
+            let looks = if gone { LOOKS } else { 1 };
+            let failure = match self.resolve(failure, whole, looks).await {
+                Ok(result) => return Ok(result),
+                Err(failure) => failure,
+            };
+            match backoff.next_pause(Pace::Fault) {
+                Some(pause) if !gone => sleep(pause).await,
+                _ => return Err(self.failed(failure)),
+            }
         }
     }
 
@@ -132,9 +146,9 @@ impl Upload {
     }
 
     /// Is the object there, with our size and CRC64? If not, the failure stands.
-    async fn resolve(&self, failure: Failure, whole: Crc64) -> Result<PutResult, Failure> {
+    async fn resolve(&self, failure: Failure, whole: Crc64, looks: u32) -> Result<PutResult, Failure> {
         let mut backoff = self.client.backoff();
-        for look in 1..=LOOKS {
+        for look in 1..=looks {
             if let Ok(Some(info)) = find_same(&self.client, &self.location, whole).await {
                 tracing::debug!(
                     object = self.location.as_ref(),
@@ -144,7 +158,7 @@ impl Upload {
                 return Ok(PutResult { e_tag: info.meta.e_tag, version: info.meta.version });
             }
             match backoff.next_pause(Pace::Throttled) {
-                Some(pause) if look < LOOKS => sleep(pause).await,
+                Some(pause) if look < looks => sleep(pause).await,
                 _ => break,
             }
         }
