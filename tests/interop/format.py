@@ -1,6 +1,8 @@
 """The format page, followed to the letter: a backup of the table `mixed` read without otsvault, and compared with the
 table as the Python SDK reads it."""
 
+import glob
+import json
 import os
 import tempfile
 
@@ -9,7 +11,7 @@ from tablestore import INF_MAX, INF_MIN, Direction
 import sandbox
 import vault
 from row_sum import BINARY, BOOLEAN, DOUBLE, INTEGER, STRING, row_sum
-from run_directory import Run
+from run_directory import Run, schema
 from sandbox import equal
 
 KIND = {bool: BOOLEAN, int: INTEGER, float: DOUBLE, str: STRING, bytes: BINARY, bytearray: BINARY}
@@ -69,9 +71,31 @@ def an_empty_table_has_a_backup_without_a_file():
     equal((run.check(), run.manifest["totals"]["files"]), ("0" * 32, 0))
 
 
+def fixtures_of_every_version_still_fit():
+    fixtures = os.path.join(os.path.dirname(__file__), "..", "fixtures")
+    with open(os.path.join(fixtures, "manifest-v1.json"), encoding="utf-8") as file:
+        schema().validate(json.load(file))
+    for manifest in glob.glob(os.path.join(fixtures, "vaults", "**", "manifest.json"), recursive=True):
+        Run(os.path.dirname(manifest)).check()
+
+
+def the_schema_refuses_what_is_no_manifest():
+    with open(os.path.join(os.path.dirname(__file__), "..", "fixtures", "manifest-v1.json"), encoding="utf-8") as file:
+        text = file.read()
+    for wrong in [
+            {"format_version": 2}, {"kind": "delta"}, {"run": "../x"}, {"started_at": "2026-11-22 17:24:19"},
+            {"key_range": {"start": ["inf_min"], "end": [{"integer": 1, "string": "x"}]}},
+            {"columns": json.loads(text)["columns"][3:]}, {"columns": json.loads(text)["columns"][:-1]},
+            {"totals": {}}, {"file_list": {"bytes": -1, "sha256": "0" * 64, "entries": 1}}]:
+        assert not schema().is_valid(json.loads(text) | wrong), wrong
+    assert schema().is_valid(json.loads(text) | {"later": {"a": 1}})
+
+
 sandbox.run([
     a_backup_is_what_the_format_page_says_and_what_the_sdk_reads,
     a_backup_in_many_files_tiles_the_keys,
     a_backup_of_a_key_range_holds_that_range,
     an_empty_table_has_a_backup_without_a_file,
+    fixtures_of_every_version_still_fit,
+    the_schema_refuses_what_is_no_manifest,
 ])
