@@ -49,17 +49,16 @@ fn targets(code: &str) -> BTreeSet<String> {
             let mut item = String::new();
             for c in group.chars() {
                 match c {
-                    '{' => depth += 1,
                     '}' if depth == 0 => break,
+                    '{' => depth += 1,
                     '}' => depth -= 1,
                     ',' if depth == 0 => {
-                        found.insert(word(std::mem::take(&mut item).trim())).then_some(()).unwrap_or(())
+                        found.insert(word(std::mem::take(&mut item).trim()));
+                        continue;
                     }
                     _ => {}
                 }
-                if c != ',' || depth > 0 {
-                    item.push(c);
-                }
+                item.push(c);
             }
             found.insert(word(item.trim()));
         } else {

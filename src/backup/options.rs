@@ -129,7 +129,9 @@ impl BackupOptions {
             page_bytes: part_of_budget(45),
             part_bytes: share.min(LARGEST_PART),
             row_group_bytes: self.row_group_bytes.unwrap_or(LARGEST_ROW_GROUP).min(share),
-            batch_bytes: usize::try_from(share.min(8 << 20)).unwrap_or(usize::MAX),
+            // A batch larger than a file would make every file too large.
+            batch_bytes: usize::try_from(share.min(8 << 20).min(self.target_file_bytes))
+                .unwrap_or(usize::MAX),
             concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
         }
     }

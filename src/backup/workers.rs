@@ -71,9 +71,17 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
 async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result<()> {
     let mut task = RangeTask::new(context);
     while let Some(split) = queue.next(worker) {
-        if !task.read(&split).await? {
-            task.stop().await?;
-            return Err(stopped(context.scan.table()));
+        let ended = match task.read(&split).await {
+            Ok(true) => None,
+            Ok(false) => Some(stopped(context.scan.table())),
+            Err(error) => Some(error),
+        };
+        if let Some(reason) = ended {
+            // What the open file holds up to here is complete, whatever ended the scan.
+            if let Err(error) = task.stop().await {
+                tracing::warn!(%error, "the open file is lost; its keys will be read again");
+            }
+            return Err(reason);
         }
         context.progress.split_done();
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <vault>/otsvault.json
-//! <vault>/<instance>/<table>/lease.json
+//! <vault>/<instance>/<table>/lease/<number>.json
 //! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
 //!                                              /journal/<file id>.json
 //!                                              /data/<file id>.parquet
@@ -45,9 +45,14 @@ impl TablePath {
         self.vault.clone().join(self.instance.as_str()).join(self.table.as_str())
     }
 
-    /// The lease that one run at a time holds.
-    pub fn lease(&self) -> Path {
-        self.prefix().join("lease.json")
+    /// Where the leases are; the one with the highest number counts.
+    pub(super) fn leases(&self) -> Path {
+        self.prefix().join("lease")
+    }
+
+    /// One lease; each acquisition has a number of its own.
+    pub(super) fn lease(&self, number: u64) -> Path {
+        self.leases().join(format!("{number:010}.json"))
     }
 
     /// The place of a base run, which starts the chain of the same id.
@@ -124,6 +129,13 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
     name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".json"))?.parse().ok()
 }
 
+/// The number of a lease's path; `None` for any other object.
+pub(super) fn lease_number(path: &Path) -> Option<u64> {
+    let digits = path.filename()?.strip_suffix(".json")?;
+    let fits = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| digits.parse().ok()).flatten()
+}
+
 fn check_name(what: &str, name: &str, allowed: impl Fn(u8) -> bool) -> Result<()> {
     let fits = !name.is_empty() && name.len() <= 255 && name.bytes().all(allowed);
     if fits {
@@ -152,6 +164,8 @@ mod tests {
         assert_eq!(file_id(&base.data_file(file)), Some(file));
         assert_eq!(file_id(&base.journal_entry(file)), Some(file));
         assert_eq!(file_id(&base.manifest()), None);
+        assert_eq!(lease_number(&table.lease(17)), Some(17));
+        assert_eq!(lease_number(&base.manifest()), None);
         for hostile in ["", "..", "a/b", "a\0", "é", "a%2e"] {
             assert_eq!(TablePath::new(&vault, "inst", hostile).unwrap_err().kind(), Kind::Usage);
         }

@@ -1,16 +1,19 @@
 //! The lease of a table in a vault: keeps two runs from doing the same work.
 //!
 //! It saves work; it does not guard correctness. That comes from names that are never reused and from the commit.
-//! A lease is stale when it was not refreshed for [`TIME_TO_LIVE`], or at once when its holder was a process of this
+//! Each acquisition creates an object of the next number, which only one of several can do, and refreshes it. The
+//! highest number counts. A lease is stale when it was not refreshed for [`TIME_TO_LIVE`], or at once when its holder was a process of this
 //! boot and this pid namespace that is gone. Host names are for people only.
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
+use super::layout::lease_number;
 use super::{RunId, TablePath, document};
 use crate::{Error, Kind, Result};
 
@@ -21,6 +24,7 @@ pub const TIME_TO_LIVE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub struct Lease {
     path: Path,
+    number: u64,
     document: LeaseDocument,
 }
 
@@ -91,14 +95,15 @@ impl Lease {
     /// # Errors
     /// [`Kind::Locked`] while another run holds it.
     pub async fn acquire(store: &dyn ObjectStore, table: &TablePath, now: Timestamp) -> Result<Lease> {
-        let path = table.lease();
-        if let Some(other) = LeaseDocument::read(store, &path).await?
-            && let Some(error) = other.conflict(table, now)
+        let (number, newest) = newest(store, table).await?;
+        if let Some(newest) = newest
+            && let Some(error) = newest.conflict(table, now)
         {
             return Err(error);
         }
         let lease = Lease {
-            path,
+            path: table.lease(number + 1),
+            number: number + 1,
             document: LeaseDocument {
                 holder: Holder::current(),
                 token: format!("{:016x}", rand::random::<u64>()),
@@ -107,10 +112,13 @@ impl Lease {
                 released: false,
             },
         };
-        lease.write(store).await?;
-        // Two that found the lease free at the same moment: the later write wins, the other one sees it here.
-        lease.check(store, table).await?;
-        Ok(lease)
+        match document::create(store, &lease.path, document::to_bytes(&lease.document)?).await {
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                let there = LeaseDocument::read(store, &lease.path).await?;
+                Err(there.map_or(error, |there| there.locked(table)))
+            }
+            created => created.map(|()| lease),
+        }
     }
 
     /// Says that the holder still lives, and which run it is on.
@@ -144,13 +152,28 @@ impl Lease {
     }
 
     async fn check(&self, store: &dyn ObjectStore, table: &TablePath) -> Result<()> {
-        match LeaseDocument::read(store, &self.path).await? {
-            Some(there) if there.token == self.document.token => Ok(()),
-            Some(there) => Err(there.locked(table)),
-            None => Err(Error::new(Kind::Locked, "keep the lease")
+        match newest(store, table).await? {
+            (number, Some(there)) if number == self.number && there.token == self.document.token => Ok(()),
+            (_, Some(there)) => Err(there.locked(table)),
+            (_, None) => Err(Error::new(Kind::Locked, "keep the lease")
                 .on(format!("`{}`", self.path))
                 .because("it is gone")),
         }
+    }
+}
+
+/// The lease that counts, and its number; number 0 when there was never one.
+async fn newest(store: &dyn ObjectStore, table: &TablePath) -> Result<(u64, Option<LeaseDocument>)> {
+    let prefix = table.leases();
+    let listed: Vec<_> = store
+        .list(Some(&prefix))
+        .try_collect()
+        .await
+        .map_err(|error| document::failed("list", &prefix, error))?;
+    let highest = listed.iter().filter_map(|object| lease_number(&object.location)).max();
+    match highest {
+        None => Ok((0, None)),
+        Some(number) => Ok((number, LeaseDocument::read(store, &table.lease(number)).await?)),
     }
 }
 
@@ -198,6 +221,14 @@ mod tests {
         assert_eq!((error.kind(), error.exit_code()), (Kind::Locked, 6));
         first.release(&store, &table).await.unwrap();
         Lease::acquire(&store, &table, now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_many_that_find_it_free_at_the_same_moment_one_gets_it() {
+        let (store, table, now) = setting();
+        let tries = (0..8).map(|_| Lease::acquire(&store, &table, now));
+        let won = futures::future::join_all(tries).await.into_iter().filter(Result::is_ok).count();
+        assert_eq!(won, 1);
     }
 
     #[tokio::test]

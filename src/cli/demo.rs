@@ -49,9 +49,9 @@ pub(super) async fn run(args: DemoArgs, output: Output, shutdown: &Shutdown) -> 
         format!("mixed=mixed:rows={},seed={}", args.mixed_rows, args.seed),
     ];
     let tables = tables.iter().map(|table| {
-        table.parse().map_err(|reason| {
-            Error::new(Kind::Usage, format!("generate `{table}`")).because(format!("{reason}"))
-        })
+        table
+            .parse()
+            .map_err(|reason: String| Error::new(Kind::Usage, format!("generate `{table}`")).because(reason))
     });
     let options = SandboxOptions { tables: tables.collect::<Result<_>>()?, ..SandboxOptions::default() };
     let sandbox = Sandbox::start(options).await?;

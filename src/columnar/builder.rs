@@ -89,6 +89,17 @@ struct Place {
     column: u32,
 }
 
+/// What the walk over a row's cells has seen.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Of the cells, by the service's rule.
+    data_size: usize,
+    /// Of the first cell that has a typed column.
+    timestamp: Option<i64>,
+    /// Cells with typed columns have several timestamps.
+    mixed: bool,
+}
+
 /// Rows of one batch together stay far below what 32-bit offsets can count.
 const MAX_BATCH_BYTES: u64 = 1 << 30;
 
@@ -150,10 +161,9 @@ impl BatchBuilder {
     /// pass 1 GiB, since callers finish batches at a few MiB. The builder is unchanged in each case.
     pub fn append(&mut self, row: &Row<'_>) -> Result<()> {
         self.check_key(row)?;
-        if self.place_cells(&row.cells)? {
-            self.append_placed(&row.key, &row.cells)
-        } else {
-            self.append_unordered(row)
+        match self.place_cells(&row.cells)? {
+            Some(seen) => self.append_placed(&row.key, &row.cells, seen),
+            None => self.append_unordered(row),
         }
     }
 
@@ -208,10 +218,11 @@ impl BatchBuilder {
         Ok(())
     }
 
-    /// Finds the place of each cell as if all had the row's timestamp; `false` if the names are not ascending.
+    /// Finds the place of each cell as if all had the row's timestamp; `None` if the names are not ascending.
     #[inline]
-    fn place_cells(&mut self, cells: &[Cell<'_>]) -> Result<bool> {
+    fn place_cells(&mut self, cells: &[Cell<'_>]) -> Result<Option<Seen>> {
         self.places.clear();
+        let mut seen = Seen { data_size: 0, timestamp: None, mixed: false };
         let mut previous = UNPLANNED;
         let mut previous_planned = UNPLANNED;
         let mut previous_name = "";
@@ -224,20 +235,27 @@ impl BatchBuilder {
             let known_order = slot > previous && previous != UNPLANNED;
             let same_name = !known_order && cell.name == previous_name && !self.places.is_empty();
             if !known_order && !same_name && cell.name < previous_name {
-                return Ok(false);
+                return Ok(None);
             }
             let column = match (cell.op, cell.value, cell.timestamp) {
-                (None, Some(value), Some(_)) if !same_name => {
-                    self.slots.get(slot).columns[type_index(value.value_type())]
+                (None, Some(value), Some(timestamp)) if !same_name => {
+                    let column = self.slots.get(slot).columns[type_index(value.value_type())];
+                    if column != NONE {
+                        seen.mixed |= *seen.timestamp.get_or_insert(timestamp) != timestamp;
+                    }
+                    column
                 }
                 (None | Some(CellOp::Increment), None, _) => return Err(no_value(cell.name)),
                 _ => NONE,
             };
+            seen.data_size += cell.name.len()
+                + cell.value.map_or(0, Value::data_size)
+                + if cell.timestamp.is_some() { 8 } else { 0 };
             self.places.push(Place { slot: slot as u32, column });
             previous = slot;
             previous_name = cell.name;
         }
-        Ok(true)
+        Ok(Some(seen))
     }
 
     /// Brings the cells into wire order: by name ascending, equal names as they were.
@@ -245,13 +263,20 @@ impl BatchBuilder {
     fn append_unordered(&mut self, row: &Row<'_>) -> Result<()> {
         let mut cells = row.cells.clone();
         cells.sort_by_key(|cell| cell.name);
-        self.place_cells(&cells)?;
-        self.append_placed(&row.key, &cells)
+        match self.place_cells(&cells)? {
+            Some(seen) => self.append_placed(&row.key, &cells, seen),
+            None => Err(Error::new(Kind::Internal, "put cells into wire order")),
+        }
     }
 
     #[inline]
-    fn append_placed(&mut self, key: &[(&str, PrimaryKeyValue<'_>)], cells: &[Cell<'_>]) -> Result<()> {
-        let logical_bytes = data_size(key, cells);
+    fn append_placed(
+        &mut self,
+        key: &[(&str, PrimaryKeyValue<'_>)],
+        cells: &[Cell<'_>],
+        seen: Seen,
+    ) -> Result<()> {
+        let logical_bytes = (key_size(key) + seen.data_size) as u64;
         if self.totals.logical_bytes + logical_bytes > MAX_BATCH_BYTES {
             return Err(Error::new(Kind::Internal, "add a row to a record batch")
                 .because(format!("the batch would pass {MAX_BATCH_BYTES} bytes")));
@@ -271,7 +296,12 @@ impl BatchBuilder {
             debug_assert!(taken, "check_key compared the types");
         }
 
-        let row_timestamp = shared_timestamp(cells, &self.places);
+        let row_timestamp = if seen.mixed {
+            let typed = cells.iter().zip(&self.places).filter(|(_, place)| place.column != NONE);
+            most_frequent(typed.filter_map(|(cell, _)| cell.timestamp))
+        } else {
+            seen.timestamp
+        };
         if let Some(timestamp) = row_timestamp {
             self.row_timestamps.push(row, timestamp);
         }
@@ -310,20 +340,6 @@ impl BatchBuilder {
     }
 }
 
-/// The most frequent timestamp among the cells that have a typed column; `None` if there are none.
-#[inline]
-fn shared_timestamp(cells: &[Cell<'_>], places: &[Place]) -> Option<i64> {
-    let promoted = || {
-        cells
-            .iter()
-            .zip(places)
-            .filter(|(_, place)| place.column != NONE)
-            .filter_map(|(cell, _)| cell.timestamp)
-    };
-    let first = promoted().next()?;
-    if promoted().all(|timestamp| timestamp == first) { Some(first) } else { most_frequent(promoted()) }
-}
-
 /// The most frequent timestamp, the latest of several; rows with mixed timestamps only.
 #[cold]
 pub fn most_frequent(timestamps: impl Iterator<Item = i64>) -> Option<i64> {
@@ -332,23 +348,14 @@ pub fn most_frequent(timestamps: impl Iterator<Item = i64>) -> Option<i64> {
     sorted.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).and_then(|run| run.first().copied())
 }
 
-fn data_size(key: &[(&str, PrimaryKeyValue<'_>)], cells: &[Cell<'_>]) -> u64 {
-    let mut size = 0;
-    for (name, value) in key {
-        size += name.len()
-            + match value {
-                PrimaryKeyValue::Integer(_) => 8,
-                PrimaryKeyValue::String(text) => text.len(),
-                PrimaryKeyValue::Binary(bytes) => bytes.len(),
-                PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => 0,
-            };
-    }
-    for cell in cells {
-        size += cell.name.len()
-            + cell.value.map_or(0, Value::data_size)
-            + if cell.timestamp.is_some() { 8 } else { 0 };
-    }
-    size as u64
+fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
+    let value_size = |value: &PrimaryKeyValue<'_>| match value {
+        PrimaryKeyValue::Integer(_) => 8,
+        PrimaryKeyValue::String(text) => text.len(),
+        PrimaryKeyValue::Binary(bytes) => bytes.len(),
+        PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => 0,
+    };
+    key.iter().map(|(name, value)| name.len() + value_size(value)).sum()
 }
 
 #[cold]

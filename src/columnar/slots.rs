@@ -87,9 +87,14 @@ impl Slots {
     /// The slot for `name`, given the slot of the last cell of the row that had one. Learns from a wrong guess.
     #[inline]
     pub fn find(&mut self, previous: usize, name: &str) -> usize {
+        let is_at = |index: usize| self.slots.get(index).is_some_and(|slot| *slot.name == *name);
         let guess = self.slots[previous].successor as usize;
-        if guess < self.slots.len() && *self.slots[guess].name == *name {
+        if is_at(guess) {
             return guess;
+        }
+        // A column that only some rows have: the guess skips it, and stays right for the other rows.
+        if is_at(previous + 1) {
+            return previous + 1;
         }
         self.look_up(previous, name)
     }

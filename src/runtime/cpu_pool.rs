@@ -63,7 +63,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_job_is_an_error_and_the_pool_lives_on() {
         let pool = CpuPool::new(1).unwrap();
-        let error = pool.run(|| panic!("on purpose")).await.map(|()| ()).unwrap_err();
+        let error = pool.run(|| panic!("on purpose")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Internal);
         assert!(error.to_string().contains("on purpose"), "{error}");
         assert_eq!(pool.run(|| 6 * 7).await.unwrap(), 42);

@@ -383,6 +383,7 @@ fn refusal(error: &OssError, request_id: &str, host: &str, is_head: bool) -> Rep
 
 fn spoiled(reply: Reply, action: &Action) -> Reply {
     match action {
+        Action::Delay(duration) => reply.with("x-oss-qos-delay-time", duration.as_millis().to_string()),
         Action::TruncateBody => {
             let half = reply.body.len() / 2;
             Reply { body: reply.body.cut_after(half), ..reply }

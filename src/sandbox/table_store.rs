@@ -1,12 +1,14 @@
 //! The local Table Store: strict, in memory, used by the unmodified official SDKs.
 //!
 //! Promises: requests are verified and limited as by the service, with its texts; row changes are atomic; pages,
-//! capacity units and data sizes follow the documented rules. Tables are stored or [generated](generated). Secondary
-//! indexes are kept as definitions, their rows are not maintained. Not served: Streams, local transactions, search
-//! indexes, BulkExport and BulkImport, compressed requests; such calls are refused, never half done.
+//! capacity units and data sizes follow the documented rules. Tables are stored or [`generated`]. Secondary
+//! indexes are kept as definitions, their rows are not maintained. A Stream has one shard that never closes and
+//! no `origin_record`. Not served: local transactions, search indexes, BulkExport and BulkImport, compressed requests; such
+//! calls are refused, never half done.
 
 mod auth;
 mod change;
+mod description;
 mod filter;
 pub mod generated;
 mod instance;
@@ -18,7 +20,9 @@ mod rows;
 mod schema;
 mod server;
 mod service_error;
+mod split_points;
 mod stored;
+mod stream;
 mod table;
 mod tables;
 

@@ -2,5 +2,6 @@
 
 mod client;
 mod reads;
+mod streams;
 mod tables;
 mod writes;

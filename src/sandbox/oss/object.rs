@@ -213,7 +213,8 @@ impl Core {
         let document = call.read_document(MAX_DELETE_BYTES).await?;
         let days =
             Element::parse(&document).and_then(|root| root.child_text("Days")?.trim().parse::<i64>().ok());
-        let until = call.now + SignedDuration::from_hours(24 * days.unwrap_or(1).clamp(1, 365));
+        let stay = SignedDuration::from_hours(24 * days.unwrap_or(1).clamp(1, 365));
+        let until = call.now.saturating_add(stay).unwrap_or(call.now);
         self.buckets
             .with(&call.bucket, |bucket| {
                 let object =

@@ -7,6 +7,7 @@ use super::request_row::{ChangeKind, decode_change, owned_key, size_of};
 use super::schema::value_type_name;
 use super::service_error::{Answer, ServiceError};
 use super::stored::{StoredRow, StoredValue};
+use super::stream::History;
 use super::table::{Content, Table, capacity_units, data_size};
 use crate::model::{Cell, CellOp, PrimaryKey, PrimaryKeyValue, Row, Value};
 use crate::{plainbuffer, proto};
@@ -102,10 +103,12 @@ impl<'a> Change<'a> {
                 }
             }
         }
+        let history_len = table.history.as_ref().map_or(0, History::len);
+        self.record(table, &key, before.is_some(), now);
         let unit = proto::CapacityUnit { read: Some(read_units), write: Some(capacity_units(self.size())) };
         let consumed = proto::ConsumedCapacity { capacity_unit: unit, capacity_data_size: None };
         let row = self.returned(table, &key, now);
-        Ok((Written { consumed, row }, Undo { key, before }))
+        Ok((Written { consumed, row }, Undo { key, before, history_len }))
     }
 
     fn newest_timestamp(&self, now: i64) -> i64 {
@@ -236,6 +239,38 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Adds the change, which was applied, to the Stream: every put with its timestamp, an increment as its result.
+    fn record(&self, table: &mut Table, key: &PrimaryKey, existed: bool, now: i64) {
+        let Some(history) = &mut table.history else { return };
+        let is_nothing = self.kind == ChangeKind::Update && !existed;
+        if is_nothing && self.row.cells.iter().all(|cell| cell.value.is_none()) {
+            return;
+        }
+        let names = &table.definition.primary_key;
+        let mut row = Row { delete_marker: self.kind == ChangeKind::Delete, ..Row::default() };
+        row.key
+            .extend(names.iter().zip(key.parts()).map(|(name, part)| (name.name.as_str(), part.as_value())));
+        for cell in &self.row.cells {
+            let mut shown = *cell;
+            if cell.value.is_some() {
+                shown.timestamp = Some(cell.timestamp.unwrap_or(now));
+            }
+            if cell.op == Some(CellOp::Increment)
+                && let Content::Stored(rows) = &table.content
+            {
+                let result = rows.get(key).and_then(|row| row.newest(cell.name, i64::MIN));
+                shown = Cell { value: result.map(StoredValue::as_value), op: None, ..shown };
+            }
+            row.cells.push(shown);
+        }
+        let action = match self.kind {
+            ChangeKind::Put => proto::ActionType::PutRow,
+            ChangeKind::Update => proto::ActionType::UpdateRow,
+            ChangeKind::Delete => proto::ActionType::DeleteRow,
+        };
+        history.push(action, row, now);
+    }
+
     fn returned(&self, table: &Table, key: &PrimaryKey, now: i64) -> Option<Bytes> {
         match self.returns {
             proto::ReturnType::RtNone => None,
@@ -257,11 +292,15 @@ impl<'a> Change<'a> {
 pub struct Undo {
     key: PrimaryKey,
     before: Option<StoredRow>,
+    history_len: usize,
 }
 
 impl Undo {
     /// Puts the row back as it was.
     pub fn run(self, table: &mut Table) {
+        if let Some(history) = &mut table.history {
+            history.truncate(self.history_len);
+        }
         if let Content::Stored(rows) = &mut table.content {
             match self.before {
                 Some(row) => rows.insert(self.key, row),

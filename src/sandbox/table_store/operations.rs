@@ -7,11 +7,11 @@ use super::instance::{Call, Instance};
 use super::range::{self, PageFault};
 use super::request_row::ChangeKind;
 use super::service_error::{Answer, ServiceError};
-use super::{rows, tables};
+use super::{rows, split_points, stream, tables};
 use crate::proto;
 
 /// Every operation that is served.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: [&str; 17] = [
     "CreateTable",
     "DescribeTable",
     "UpdateTable",
@@ -25,6 +25,10 @@ pub const OPERATIONS: [&str; 13] = [
     "UpdateRow",
     "DeleteRow",
     "BatchWriteRow",
+    "ListStream",
+    "DescribeStream",
+    "GetShardIterator",
+    "GetStreamRecord",
 ];
 
 /// Runs one operation.
@@ -51,7 +55,7 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
         }
         "ComputeSplitPointsBySize" => {
             let request: proto::ComputeSplitPointsBySizeRequest = decode(body)?;
-            let work = |table: &_| range::split_points(table, &request, now);
+            let work = |table: &_| split_points::split_points(table, &request, now);
             instance.read(&request.table_name, now, work)?.encode_to_vec()
         }
         "GetRow" => rows::get_row(instance, &decode(body)?, now)?.encode_to_vec(),
@@ -88,17 +92,24 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             proto::DeleteRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "BatchWriteRow" => rows::batch_write_row(instance, &decode(body)?, call)?.encode_to_vec(),
+        "ListStream" => stream::list(instance, &decode(body)?)?.encode_to_vec(),
+        "DescribeStream" => stream::describe(instance, &decode(body)?)?.encode_to_vec(),
+        "GetShardIterator" => stream::iterator(instance, &decode(body)?, now)?.encode_to_vec(),
+        "GetStreamRecord" => stream::records(instance, &decode(body)?, now)?.encode_to_vec(),
         other => return Err(ServiceError::unsupported(other)),
     })
 }
 
 /// The table that a request is about, for faults: the first field of every message that has one. Batches have their
-/// table one message deeper.
+/// table one message deeper; calls to a Stream are known by its id, which begins with the table's name.
 pub fn table_name(operation: &str, body: &Bytes) -> String {
     let name = match operation {
         "CreateTable" => {
             decode::<proto::CreateTableRequest>(body).ok().map(|request| request.table_meta.table_name)
         }
+        "GetStreamRecord" => decode::<proto::GetStreamRecordRequest>(body)
+            .ok()
+            .and_then(|request| stream::stream_id(&request.shard_iterator)),
         "BatchGetRow" => decode::<proto::BatchGetRowRequest>(body)
             .ok()
             .and_then(|request| request.tables.into_iter().next().map(|table| table.table_name)),

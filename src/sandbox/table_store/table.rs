@@ -7,6 +7,7 @@ use super::generated::GeneratedTable;
 use super::schema::{key_type_name, key_value_type_name};
 use super::service_error::{Answer, ServiceError};
 use super::stored::StoredRow;
+use super::stream::History;
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyValue, Row, TableDefinition};
 
 /// A table and everything in it.
@@ -21,6 +22,8 @@ pub struct Table {
     pub ready_at: i64,
     /// The last value given to the auto-increment column.
     pub last_increment: i64,
+    /// What the Stream shows; `None` while it is disabled.
+    pub history: Option<History>,
     /// The rows.
     pub content: Content,
 }
@@ -42,6 +45,7 @@ impl Table {
             boundaries: Vec::new(),
             ready_at: i64::MIN,
             last_increment: 0,
+            history: None,
             content: Content::Generated(table),
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::instance::Instance;
-use super::schema;
 use super::service_error::{Answer, ServiceError};
+use super::stream::History;
 use super::table::{Content, Table};
+use super::{description, schema};
 use crate::model::{PrimaryKey, PrimaryKeyType, Stream};
 use crate::{plainbuffer, proto};
 
@@ -27,6 +28,7 @@ pub fn create(
     }
     let ready_after = i64::try_from(instance.table_ready_after.as_millis()).unwrap_or(i64::MAX);
     instance.add(Table {
+        history: definition.stream.is_some().then(History::default),
         definition,
         reserved_changed_at_s: now / 1_000,
         boundaries,
@@ -58,17 +60,17 @@ pub fn describe(instance: &Instance, name: &str) -> Answer<proto::DescribeTableR
         let boundary =
             |key: &PrimaryKey| plainbuffer::encode_key(&names, &key.clone().padded(columns)).into();
         Ok(proto::DescribeTableResponse {
-            table_meta: schema::describe_meta(definition),
-            reserved_throughput_details: schema::describe_reserved(
+            table_meta: description::describe_meta(definition),
+            reserved_throughput_details: description::describe_reserved(
                 definition.reserved,
                 table.reserved_changed_at_s,
             ),
-            table_options: schema::describe_options(&definition.options),
+            table_options: description::describe_options(&definition.options),
             table_status: Some(proto::TableStatus::Active as i32),
-            stream_details: Some(schema::describe_stream(definition)),
+            stream_details: Some(description::describe_stream(definition)),
             shard_splits: table.boundaries.iter().map(boundary).collect(),
             sse_details: Some(proto::SseDetails { enable: false, ..Default::default() }),
-            index_metas: schema::describe_indexes(definition),
+            index_metas: description::describe_indexes(definition),
             creation_time: definition.creation_time,
         })
     })
@@ -113,15 +115,18 @@ pub fn update(
         if changed.reserved != table.definition.reserved {
             table.reserved_changed_at_s = now / 1_000;
         }
+        if changed.stream != table.definition.stream {
+            table.history = changed.stream.is_some().then(History::default);
+        }
         table.definition = changed;
         let definition = &table.definition;
         Ok(proto::UpdateTableResponse {
-            reserved_throughput_details: schema::describe_reserved(
+            reserved_throughput_details: description::describe_reserved(
                 definition.reserved,
                 table.reserved_changed_at_s,
             ),
-            table_options: schema::describe_options(&definition.options),
-            stream_details: Some(schema::describe_stream(definition)),
+            table_options: description::describe_options(&definition.options),
+            stream_details: Some(description::describe_stream(definition)),
         })
     })
 }
