@@ -24,7 +24,8 @@ impl Python {
             Err(reason) => {
                 assert!(std::env::var("CI").as_deref() != Ok("true"), "no Python environment: {reason}");
                 // Not `eprintln!`: the test harness hides that when a test does not fail.
-                let _ = writeln!(std::io::stderr(), "SKIPPED: tests/interop/{script} did not run: {reason}");
+                let line = format!("\nSKIPPED: tests/interop/{script} did not run: {reason}\n");
+                let _ = std::io::stderr().write_all(line.as_bytes());
                 None
             }
         }
@@ -44,9 +45,7 @@ impl Python {
             .env("NO_PROXY", "127.0.0.1")
             .output()
             .expect("Python starts");
-        let said = text(&done);
-        assert!(done.status.success(), "{script} ended with {}\n{said}", done.status);
-        println!("{said}");
+        assert!(done.status.success(), "{script} ended with {}\n{}", done.status, text(&done));
     }
 }
 

@@ -14,7 +14,7 @@ import oss2
 import tablestore
 
 # A server that hangs must fail the test, with the stack that waited for it.
-faulthandler.dump_traceback_later(280, exit=True)
+faulthandler.dump_traceback_later(600, exit=True)
 
 DESCRIPTION = json.loads(os.environ["SANDBOX"])
 KEY = (DESCRIPTION["access_key_id"], DESCRIPTION["access_key_secret"])
