@@ -124,7 +124,7 @@ impl Summary {
         let rate = read_rows as f64 / self.seconds.max(1e-3);
         let mut text = format!(
             "backed up `{}` to {vault}\n  run         {} ({})\n  rows        {}\n  row-sum     {}\n  \
-             read        {} in {} pages, {} capacity units\n  stored      {} in {} files ({:.1}x smaller)\n  \
+             read        {} in {} pages, {} capacity units\n  stored      {} in {} files{}\n  \
              time        {:.1} s, {} rows/s",
             self.table,
             self.run,
@@ -136,7 +136,7 @@ impl Summary {
             size::grouped(totals.read.capacity_units + self.planning_capacity_units),
             size::human(totals.stored_bytes),
             size::grouped(totals.files),
-            totals.read.response_bytes as f64 / totals.stored_bytes.max(1) as f64,
+            size::times_smaller(totals.read.response_bytes, totals.stored_bytes),
             self.seconds,
             size::grouped(rate as u64),
         );

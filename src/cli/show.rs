@@ -91,7 +91,7 @@ impl Shown {
         let mut text = format!(
             "{}/{}\n  run           {} ({}, {})\n  taken         {} to {}\n  keys          {} to {}\n  \
              rows          {}\n  cells         {}\n  row-sum       {}\n  data          {} by the service's size rule\n  \
-             stored        {} in {} files ({:.1}x smaller)\n  read          {} in {} pages, {} capacity units\n  \
+             stored        {} in {} files{}\n  read          {} in {} pages, {} capacity units\n  \
              options       time to live {}, max versions {}",
             self.manifest.source.instance,
             table.name,
@@ -108,7 +108,7 @@ impl Shown {
             size::human(totals.logical_bytes),
             size::human(totals.stored_bytes),
             size::grouped(totals.files),
-            totals.logical_bytes as f64 / totals.stored_bytes.max(1) as f64,
+            size::times_smaller(totals.logical_bytes, totals.stored_bytes),
             size::human(totals.read.response_bytes),
             size::grouped(totals.read.pages),
             size::grouped(totals.read.capacity_units),

@@ -42,6 +42,14 @@ pub(super) fn human(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// ` (3.6x smaller)`; nothing when there is nothing to compare.
+pub(super) fn times_smaller(bytes: u64, stored_bytes: u64) -> String {
+    if stored_bytes == 0 {
+        return String::new();
+    }
+    format!(" ({:.1}x smaller)", bytes as f64 / stored_bytes as f64)
+}
+
 /// `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -67,6 +75,7 @@ mod tests {
         assert_eq!(parse("1048576"), Ok(1 << 20));
         assert!(parse("12 parsecs").is_err() && parse("").is_err() && parse("-1").is_err());
         assert_eq!((human(1023).as_str(), human(1536).as_str()), ("1023 B", "1.5 KiB"));
+        assert_eq!((times_smaller(14, 0).as_str(), times_smaller(18, 5).as_str()), ("", " (3.6x smaller)"));
         assert_eq!((grouped(7).as_str(), grouped(1_234_567).as_str()), ("7", "1,234,567"));
     }
 }

@@ -1,0 +1,52 @@
+//! `otsvault sandbox` as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// A running sandbox. Killed when dropped; [`SandboxProcess::stop`] is the clean end.
+pub struct SandboxProcess {
+    child: Child,
+    description: String,
+    /// Open until the end, so that the sandbox never writes to a closed pipe.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl SandboxProcess {
+    /// Starts a sandbox with generated tables and waits for the line that says it is ready.
+    pub fn start(tables: &[&str]) -> SandboxProcess {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_otsvault"));
+        command.arg("sandbox").stdin(Stdio::null()).stdout(Stdio::piped());
+        for table in tables {
+            command.args(["--table", table]);
+        }
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let mut description = String::new();
+        let read = stdout.read_line(&mut description);
+        let sandbox = SandboxProcess { child, description, _stdout: stdout };
+        assert!(read.is_ok_and(|bytes| bytes > 0), "the sandbox ended before it was ready");
+        sandbox
+    }
+
+    /// The line of JSON that says how to reach it.
+    pub fn description(&self) -> &str {
+        self.description.trim_end()
+    }
+
+    /// Asks it to stop, as a supervisor does, and checks that it ends well.
+    pub fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("`kill` runs");
+        assert!(sent.success(), "SIGTERM could not be sent");
+        let status = self.child.wait().expect("the sandbox is a child");
+        assert_eq!(status.code(), Some(0), "the sandbox ends cleanly on SIGTERM");
+    }
+}
+
+impl Drop for SandboxProcess {
+    fn drop(&mut self) {
+        // Nothing to do when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
