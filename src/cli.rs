@@ -35,13 +35,13 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Print data as JSON on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// Say more on stderr; twice for every request
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Output", action = clap::ArgAction::Count)]
     verbose: u8,
     /// No progress on stderr
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     quiet: bool,
 }
 

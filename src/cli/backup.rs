@@ -124,7 +124,7 @@ impl Summary {
         let rate = read_rows as f64 / self.seconds.max(1e-3);
         let mut text = format!(
             "backed up `{}` to {vault}\n  run         {} ({})\n  rows        {}\n  row-sum     {}\n  \
-             read        {} in {} pages, {} capacity units\n  stored      {} in {} files{}\n  \
+             read        {} in {}, {} capacity units\n  stored      {} in {}{}\n  \
              time        {:.1} s, {} rows/s",
             self.table,
             self.run,
@@ -132,10 +132,10 @@ impl Summary {
             size::grouped(totals.rows),
             totals.row_sum,
             size::human(totals.read.response_bytes),
-            size::grouped(totals.read.pages),
+            size::counted(totals.read.pages, "page"),
             size::grouped(totals.read.capacity_units + self.planning_capacity_units),
             size::human(totals.stored_bytes),
-            size::grouped(totals.files),
+            size::counted(totals.files, "file"),
             size::times_smaller(totals.read.response_bytes, totals.stored_bytes),
             self.seconds,
             size::grouped(rate as u64),

@@ -154,7 +154,7 @@ impl Chapter {
         let rate = |amount: u64, seconds: f64| (amount as f64 / seconds.max(1e-3)) as u64;
         format!(
             "\n`{}`: {} rows, {} cells\n  backed up   {:.1} s   {} rows/s, {}/s of responses, {} capacity units\n  \
-             stored      {} in {} zstd Parquet files, {:.1}x smaller than the responses\n  \
+             stored      {} in {}, {:.1}x smaller than the responses\n  \
              read back   {:.1} s   {} rows/s, every SHA-256 and every key checked\n  \
              proven      row-sum {} in the table, the manifest and the files",
             self.table,
@@ -165,7 +165,7 @@ impl Chapter {
             size::human(rate(totals.read.response_bytes, self.backup_seconds)),
             size::grouped(totals.read.capacity_units),
             size::human(totals.stored_bytes),
-            totals.files,
+            size::counted(totals.files, "zstd Parquet file"),
             totals.read.response_bytes as f64 / totals.stored_bytes.max(1) as f64,
             self.read_back_seconds,
             size::grouped(rate(totals.rows, self.read_back_seconds)),

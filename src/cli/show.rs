@@ -91,7 +91,7 @@ impl Shown {
         let mut text = format!(
             "{}/{}\n  run           {} ({}, {})\n  taken         {} to {}\n  keys          {} to {}\n  \
              rows          {}\n  cells         {}\n  row-sum       {}\n  data          {} by the service's size rule\n  \
-             stored        {} in {} files{}\n  read          {} in {} pages, {} capacity units\n  \
+             stored        {} in {}{}\n  read          {} in {}, {} capacity units\n  \
              options       time to live {}, max versions {}",
             self.manifest.source.instance,
             table.name,
@@ -107,10 +107,10 @@ impl Shown {
             totals.row_sum,
             size::human(totals.logical_bytes),
             size::human(totals.stored_bytes),
-            size::grouped(totals.files),
+            size::counted(totals.files, "file"),
             size::times_smaller(totals.logical_bytes, totals.stored_bytes),
             size::human(totals.read.response_bytes),
-            size::grouped(totals.read.pages),
+            size::counted(totals.read.pages, "page"),
             size::grouped(totals.read.capacity_units),
             table.options.time_to_live.map_or_else(
                 || "unknown".to_owned(),

@@ -50,6 +50,12 @@ pub(super) fn times_smaller(bytes: u64, stored_bytes: u64) -> String {
     format!(" ({:.1}x smaller)", bytes as f64 / stored_bytes as f64)
 }
 
+/// `1 file`, `1,234 files`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
 /// `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
