@@ -2,8 +2,6 @@
 //!
 //! stdout is data: what a script reads, JSON with `--json`. stderr is for people: progress, warnings, errors.
 
-#![allow(clippy::print_stderr)]
-
 mod backup;
 mod connect;
 #[cfg(feature = "sandbox")]

@@ -287,3 +287,28 @@ async fn a_bound_of_the_wrong_type_is_a_usage_error() {
     let error = stage.back_up("t", &options).await.unwrap_err();
     assert_eq!((error.exit_code(), error.to_string().contains("--from-key")), (2, true), "{error}");
 }
+
+#[tokio::test]
+async fn files_of_two_writers_over_the_same_keys_are_sorted_out() {
+    use otsvault::catalog::{FileEntry, FileId, read_journal, write_journal};
+    let stage = Stage::with(On::Oss, &[IOT]).await;
+    stage.fault(
+        Rule::new(Action::error(403, "AccessDenied", "No."))
+            .on(Service::Oss, "PutObject")
+            .key("/manifest.json"),
+    );
+    stage.back_up("t", &Stage::options()).await.unwrap_err();
+    stage.sandbox.faults().clear();
+    let vault = stage.vault().await;
+    let store = &**vault.store();
+    let runs = find_runs(store, &vault.table("sandbox", "t").unwrap()).await.unwrap();
+    // A writer that had lost its lease has stored and journalled the same keys once more.
+    let twin = &read_journal(store, runs[0].path()).await.unwrap()[1];
+    let id = FileId::random();
+    let (from, to) = (runs[0].path().data_file(twin.id), runs[0].path().data_file(id));
+    object_store::ObjectStoreExt::copy(store, &from, &to).await.unwrap();
+    write_journal(store, runs[0].path(), &FileEntry { id, ..twin.clone() }).await.unwrap();
+    let done = stage.back_up("t", &Stage::options()).await.unwrap();
+    assert_eq!(done.manifest.run, runs[0].path().run);
+    stage.assert_equals_table("t", &done).await;
+}

@@ -51,8 +51,8 @@ pub(super) struct RunContext {
 pub(super) struct RangeTask<'a> {
     context: &'a RunContext,
     open: Option<OpenFile>,
-    /// Start of the file that was opened last: from here on keys may have no entry yet.
-    unfinished_from: Option<PrimaryKey>,
+    /// The first key of the current run of ranges that no journalled file covers.
+    uncovered_from: Option<PrimaryKey>,
 }
 
 struct OpenFile {
@@ -66,14 +66,20 @@ struct OpenFile {
 
 impl<'a> RangeTask<'a> {
     pub(super) fn new(context: &'a RunContext) -> RangeTask<'a> {
-        RangeTask { context, open: None, unfinished_from: None }
+        RangeTask { context, open: None, uncovered_from: None }
     }
 
-    /// Reads one range to its end. A page that arrived damaged costs the open file: it is given up and its keys are
+    /// Reads one range to its end. When it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is given up and its keys are
     /// read again, [`DAMAGED_PAGES`] times per range at most.
     ///
     /// Returns `false` when a stop was asked for before the end; call [`RangeTask::stop`] then.
     pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {
+        if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
+            self.close().await?;
+        }
+        if self.open.is_none() {
+            self.uncovered_from = Some(range.start.clone());
+        }
         let mut range = range.clone();
         let mut damaged = 0;
         loop {
@@ -83,18 +89,14 @@ impl<'a> RangeTask<'a> {
                 {
                     damaged += 1;
                     tracing::warn!(%error, damaged, "reading the keys of the open file again");
-                    range.start = self.unfinished_from.take().unwrap_or(range.start);
+                    range.start = self.uncovered_from.clone().unwrap_or(range.start);
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    /// Reads one range to its end. When it begins where the last one ended, the open file goes on.
     async fn read_once(&mut self, range: &KeyRange) -> Result<bool> {
-        if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
-            self.close().await?;
-        }
         let mut pages = PageReader::new(&self.context.scan, range);
         loop {
             let page = tokio::select! {
@@ -105,10 +107,7 @@ impl<'a> RangeTask<'a> {
             let Some(page) = page else { return Ok(true) };
             let open = match self.open.take() {
                 Some(open) => open,
-                None => {
-                    self.unfinished_from = Some(page.range.start.clone());
-                    OpenFile::new(self.context, &page.range.start)?
-                }
+                None => OpenFile::new(self.context, &page.range.start)?,
             };
             let open = open.add_page(self.context, page).await?;
             let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes;
@@ -125,6 +124,7 @@ impl<'a> RangeTask<'a> {
         let context = self.context;
         let entry = open.store(context).await?;
         write_journal(&*context.store, &context.run, &entry).await?;
+        self.uncovered_from = Some(entry.range.end.clone());
         if let Some(file) = &entry.file {
             context.progress.file(file.bytes);
         }

@@ -86,8 +86,31 @@ pub(super) async fn finished_entries(
         .try_collect()
         .await?;
     entries.extend(proved.into_iter().flatten());
-    entries.sort_by(|a, b| a.range.start.cmp(&b.range.start));
-    Ok(entries)
+    discard_overlaps(store, run, entries).await
+}
+
+/// Two writers that both believed to hold the lease, one of them stopped and continued, can both have read a key. Each
+/// of their files is right on its own; together they are not. Keeps the one that starts first and deletes the other.
+async fn discard_overlaps(
+    store: &dyn UploadStore,
+    run: &RunPath,
+    mut entries: Vec<FileEntry>,
+) -> Result<Vec<FileEntry>> {
+    entries.sort_by(|a, b| (&a.range.start, &b.range.end).cmp(&(&b.range.start, &a.range.end)));
+    let mut kept: Vec<FileEntry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if kept.last().is_none_or(|last| last.range.end <= entry.range.start) {
+            kept.push(entry);
+            continue;
+        }
+        tracing::warn!(file = %entry.id, "two files cover the same keys; the later one is removed");
+        // The journal entry first: without it the file proves nothing to a run that is killed here.
+        delete(store, &run.journal_entry(entry.id)).await?;
+        if entry.file.is_some() {
+            delete(store, &run.data_file(entry.id)).await?;
+        }
+    }
+    Ok(kept)
 }
 
 async fn prove_or_delete(
@@ -113,14 +136,21 @@ async fn prove_or_delete(
             Err(error) => tracing::warn!(object = %path, %error, "a data file that proves nothing"),
         }
     }
-    store.delete(&path).await.map_err(|error| {
-        let lower = error_of(error);
-        Error::new(lower.kind(), "remove a left-over data file")
-            .on(format!("`{path}`"))
-            .source(lower)
-            .hint("delete this object, or the whole unfinished run, and run the same command again")
-    })?;
+    delete(store, &path).await?;
     Ok(None)
+}
+
+async fn delete(store: &dyn UploadStore, path: &Path) -> Result<()> {
+    match store.delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => {
+            let lower = error_of(error);
+            Err(Error::new(lower.kind(), "remove a left-over object")
+                .on(format!("`{path}`"))
+                .source(lower)
+                .hint("delete this object, or the whole unfinished run, and run the same command again"))
+        }
+    }
 }
 
 /// Reads a whole file and returns the entry in its metadata if its rows are what that says.

@@ -14,7 +14,7 @@ use crate::runtime::Signal;
 use crate::{Error, Kind, Result};
 
 /// A worker should have about this much of the table; a small table gets fewer workers and so fewer files.
-const BYTES_PER_WORKER: u64 = 64 << 20;
+const BYTES_PER_WORKER: u64 = 8 << 20;
 
 /// Time for aborting what is still open after a stop.
 const ABORT_TIME: Duration = Duration::from_secs(3);

@@ -55,10 +55,10 @@ pub async fn commit(
     let list = encode_file_list(&entries)?;
     let reference = FileListReference {
         bytes: list.len() as u64,
-        sha256: hex::encode(Sha256::digest(&list)),
+        sha256: Sha256::digest(&list).into(),
         entries: entries.len() as u64,
     };
-    document::create(store, &path.file_list(), list).await?;
+    document::create(store, &path.file_list(&reference.sha256), list).await?;
 
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
@@ -89,14 +89,14 @@ pub async fn read_file_list(
     path: &RunPath,
     manifest: &Manifest,
 ) -> Result<Vec<FileEntry>> {
-    let object = path.file_list();
+    let object = path.file_list(&manifest.file_list.sha256);
     let corrupt = |reason: String| {
         Error::new(Kind::Corrupt, "use the file list").on(format!("`{object}`")).because(reason)
     };
     let Some(bytes) = document::read(store, &object, LARGEST_FILE_LIST.0).await? else {
         return Err(corrupt("the manifest names it and it is not there".to_owned()));
     };
-    if hex::encode(Sha256::digest(&bytes)) != manifest.file_list.sha256 {
+    if <[u8; 32]>::from(Sha256::digest(&bytes)) != manifest.file_list.sha256 {
         return Err(corrupt("its SHA-256 is not the one in the manifest".to_owned()));
     }
     let entries = decode_file_list(&bytes).map_err(corrupt)?;

@@ -6,7 +6,7 @@
 //! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
 //!                                              /journal/<file id>.json
 //!                                              /data/<file id>.parquet
-//!                                              /files.jsonl.zst
+//!                                              /files-<hash>.jsonl.zst
 //!                                              /manifest.json
 //! ```
 //! The chain's id is the id of the run that wrote its base.
@@ -112,9 +112,10 @@ impl RunPath {
         self.journal().join(format!("{file}.json"))
     }
 
-    /// The list of files.
-    pub fn file_list(&self) -> Path {
-        self.prefix.clone().join("files.jsonl.zst")
+    /// The file list of this SHA-256: the name has its first 16 digits, so that attempts that differ never meet.
+    pub(super) fn file_list(&self, sha256: &[u8; 32]) -> Path {
+        let hash = hex::encode(sha256.get(..8).unwrap_or_default());
+        self.prefix.clone().join(format!("files-{hash}.jsonl.zst"))
     }
 
     /// The manifest: the commit.

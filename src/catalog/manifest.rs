@@ -51,10 +51,11 @@ pub struct Source {
 /// The file list that a manifest commits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileListReference {
-    /// Size of `files.jsonl.zst` in bytes.
+    /// Size of the object in bytes.
     pub bytes: u64,
-    /// SHA-256 of `files.jsonl.zst`, 64 hex digits.
-    pub sha256: String,
+    /// SHA-256 of the object, 64 hex digits in JSON; its first 16 are in the object's name.
+    #[serde(with = "hex::serde")]
+    pub sha256: [u8; 32],
     /// Entries, the ones without a file included.
     pub entries: u64,
 }

@@ -47,7 +47,7 @@ class Run:
         self.path = path
         self.manifest = json.loads(self.read("manifest.json"))
         schema().validate(self.manifest)
-        frame = self.read("files.jsonl.zst")
+        frame = self.read(self.file_list_name())
         reference = self.manifest["file_list"]
         equal((len(frame), hashlib.sha256(frame).hexdigest()), (reference["bytes"], reference["sha256"]))
         text = zstandard.ZstdDecompressor().decompressobj().decompress(frame)
@@ -55,6 +55,9 @@ class Run:
         equal(len(self.entries), reference["entries"])
         self.columns = self.manifest["columns"]
         self.keys = [column for column in self.columns if column["role"] == "key"]
+
+    def file_list_name(self):
+        return f"files-{self.manifest['file_list']['sha256'][:16]}.jsonl.zst"
 
     def read(self, *name):
         with open(os.path.join(self.path, *name), "rb") as file:
@@ -88,7 +91,7 @@ class Run:
         equal((chain, base, run), (self.manifest["chain"], "base", self.manifest["run"]))
         found = [os.path.relpath(os.path.join(directory, name), self.path)
                  for directory, _, names in os.walk(self.path) for name in names]
-        expected = ["files.jsonl.zst", "manifest.json", "started.json"]
+        expected = [self.file_list_name(), "manifest.json", "started.json"]
         expected += [f"journal/{entry['id']}.json" for entry in self.entries]
         expected += [f"data/{entry['id']}.parquet" for entry in self.entries if entry["file"]]
         equal(sorted(found), sorted(expected))
