@@ -20,12 +20,14 @@ mod splits;
 mod workers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 pub use options::BackupOptions;
 
 use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
+use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
 use crate::parquet_file::WriterSettings;
 use crate::runtime::{CpuPool, Progress, Shutdown};
@@ -38,6 +40,9 @@ use scan::Scan;
 
 /// Written into every document as its author.
 const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
+
+/// A run ends at most this long after a stop was asked for, whatever the services do.
+const STOP_TIME: Duration = Duration::from_secs(9);
 
 /// What a flow runs on; shared by all flows of a process.
 #[derive(Clone)]
@@ -81,18 +86,50 @@ pub async fn backup(
     runtime: &Runtime,
 ) -> Result<Backup> {
     options.check()?;
-    let definition = client.describe_table(table).await?.definition;
+    let out_of_time = async {
+        runtime.shutdown.wait().await;
+        tokio::time::sleep(STOP_TIME).await;
+    };
+    tokio::select! {
+        outcome = run_leased(client, table, vault, options, runtime) => outcome,
+        () = out_of_time => Err(stopped(table)),
+    }
+}
+
+async fn run_leased(
+    client: &TableStore,
+    table: &str,
+    vault: &Vault,
+    options: &BackupOptions,
+    runtime: &Runtime,
+) -> Result<Backup> {
+    let described = until_stopped(&runtime.shutdown, table, client.describe_table(table)).await?;
+    let definition = described.definition;
     let key_range = options.key_range(&definition.primary_key)?;
     let path = vault.table(client.instance(), table)?;
     let job =
         Job { client, vault, options, runtime, path, definition, key_range, memory: options.memory_plan() };
-    let lease = LeaseKeeper::acquire(vault, &job.path, &runtime.shutdown).await?;
+    let acquired = LeaseKeeper::acquire(vault, &job.path);
+    let lease = Arc::new(until_stopped(&runtime.shutdown, table, acquired).await?);
     let outcome = job.run(&lease).await;
-    let lost = lease.release().await;
-    match (outcome, lost) {
-        // Somebody else took the lease: that is why the run stopped, and the better answer.
-        (Err(error), Err(lost)) if error.kind() == Kind::Stopped => Err(lost),
-        (outcome, _) => outcome,
+    if lease.lost().requested().is_some() {
+        // That is why the run ended, whatever it says.
+        return outcome.and(lease.confirm().await.and_then(|()| Err(stopped(table))));
+    }
+    lease.release().await;
+    outcome
+}
+
+/// Does something that leaves nothing behind when it is dropped, unless a stop is asked for.
+async fn until_stopped<T>(
+    shutdown: &Shutdown,
+    table: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        _ = shutdown.wait() => Err(stopped(table)),
+        outcome = work => outcome,
     }
 }
 
@@ -118,9 +155,10 @@ struct Planned {
 }
 
 impl Job<'_> {
-    async fn run(&self, lease: &LeaseKeeper) -> Result<Backup> {
+    async fn run(&self, lease: &Arc<LeaseKeeper>) -> Result<Backup> {
+        let shutdown = &self.runtime.shutdown;
         let scan = Scan::new(self.client.clone(), self.definition.clone(), self.memory.page_bytes);
-        let planned = self.plan(&scan).await?;
+        let planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
         lease.working_on(&planned.path.run);
         let context = RunContext {
             scan,
@@ -132,24 +170,15 @@ impl Job<'_> {
             target_file_bytes: self.options.target_file_bytes,
             cpu: self.runtime.cpu.clone(),
             progress: self.runtime.progress.clone(),
-            shutdown: self.runtime.shutdown.clone(),
+            shutdown: shutdown.clone(),
+            lease: lease.clone(),
             stop: Shutdown::default(),
         };
         self.runtime.progress.planned(planned.splits.len() as u64);
         tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
-        workers::scan_all(context, planned.splits, planned.estimated_bytes).await?;
+        workers::scan_all(context, planned.splits.clone(), planned.estimated_bytes).await?;
 
-        // A lost answer or a damaged page may have left an upload behind.
-        resume::abort_open_uploads(&**self.vault.store(), &planned.path).await?;
-        let entries = catalog::read_journal(&**self.vault.store(), &planned.path).await?;
-        let manifest = catalog::commit(
-            &**self.vault.store(),
-            &planned.path,
-            &planned.started,
-            &entries,
-            Timestamp::now(),
-        )
-        .await?;
+        let manifest = until_stopped(shutdown, &self.definition.name, self.commit(&planned, lease)).await?;
         Ok(Backup {
             manifest,
             path: planned.path,
@@ -159,19 +188,30 @@ impl Job<'_> {
         })
     }
 
+    async fn commit(&self, planned: &Planned, lease: &LeaseKeeper) -> Result<Manifest> {
+        let store = &**self.vault.store();
+        lease.confirm().await?;
+        // A lost answer or a damaged page may have left an upload behind.
+        resume::abort_open_uploads(store, &planned.path).await?;
+        let entries = catalog::read_journal(store, &planned.path).await?;
+        lease.ensure().await?;
+        catalog::commit(store, &planned.path, &planned.started, &entries, Timestamp::now()).await
+    }
+
     async fn plan(&self, scan: &Scan) -> Result<Planned> {
         let store = &**self.vault.store();
-        let unfinished =
-            resume::find_unfinished(store, &self.path, &self.definition, &self.key_range).await?;
+        let earlier = resume::look_back(store, &self.path, &self.definition, &self.key_range).await?;
         let splits =
             splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
                 .await?;
-        let Some((path, started)) = unfinished else {
-            return self.plan_new(scan, splits).await;
+        let Some((path, started)) = earlier.unfinished else {
+            return self.plan_new(scan, splits, earlier.columns).await;
         };
         resume::abort_open_uploads(store, &path).await?;
         let plan = Arc::new(started.columns.clone());
-        let done = resume::finished_entries(store, &path, &plan, &self.runtime.cpu).await?;
+        let done =
+            resume::finished_entries(store, &path, &plan, &self.runtime.cpu, self.options.memory_bytes / 3)
+                .await?;
         let left = self.key_range.minus(done.iter().map(|entry| &entry.range));
         let points: Vec<_> = splits.ranges.iter().map(|range| range.start.clone()).collect();
         Ok(Planned {
@@ -184,12 +224,18 @@ impl Job<'_> {
         })
     }
 
-    async fn plan_new(&self, scan: &Scan, splits: splits::Splits) -> Result<Planned> {
+    async fn plan_new(
+        &self,
+        scan: &Scan,
+        splits: splits::Splits,
+        previous: Option<ColumnPlan>,
+    ) -> Result<Planned> {
         let sample_bytes = (self.options.memory_bytes / 8).min(64 << 20);
         let (columns, cost) = sample::plan_columns(
             scan,
             &self.definition,
             &splits.ranges,
+            previous.as_ref(),
             &self.runtime.cpu,
             self.writer_settings(),
             sample_bytes,

@@ -27,8 +27,8 @@ use crate::{Error, Kind, Result};
 #[command(after_help = "Credentials come from the environment, never from arguments:\n  \
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
     (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS)\n\n\
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 rows or files left out, 5 corrupt data, 6 locked,\n  \
-    7 not found, 8 credentials or permission, 9 stopped but resumable, 130/143 signals")]
+    Exit codes: 0 ok, 1 failed, 2 usage, 5 corrupt data, 6 locked by another run, 7 not found,\n  \
+    8 credentials or permission, 130/143 stopped by a signal and resumable")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,8 +80,8 @@ pub fn main() -> ExitCode {
         shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
         match cli.command {
             Command::Backup(args) => backup::run(args, output, &shutdown).await,
-            Command::List(args) => list::run(args, output).await,
-            Command::Show(args) => show::run(args, output).await,
+            Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
+            Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args, &shutdown).await,
             #[cfg(feature = "sandbox")]
@@ -93,6 +93,14 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, output, shutdown.requested().map(|signal| signal.exit_code())),
+    }
+}
+
+/// A command that only reads can be dropped at any moment.
+async fn until_stopped(command: impl Future<Output = Result<()>>, shutdown: &Shutdown) -> Result<()> {
+    tokio::select! {
+        outcome = command => outcome,
+        _ = shutdown.wait() => Err(Error::new(Kind::Stopped, "finish").because("it was asked to stop")),
     }
 }
 

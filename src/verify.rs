@@ -56,14 +56,16 @@ async fn check_file(
     let object = path.data_file(entry.id);
     let differs =
         |reason: String| Error::new(Kind::Verification, "verify").on(format!("`{object}`")).because(reason);
-    let read = async { vault.store().get(&object).await?.bytes().await };
-    let body = read.await.map_err(|error| {
+    let failed = |error| {
         let lower = error_of(error);
         Error::new(lower.kind(), "read").on(format!("`{object}`")).source(lower)
-    })?;
-    if body.len() as u64 != stored.bytes {
-        return Err(differs(format!("it has {} bytes, not {}", body.len(), stored.bytes)));
+    };
+    let found = vault.store().get(&object).await.map_err(failed)?;
+    // Before its bytes are in memory.
+    if found.meta.size != stored.bytes {
+        return Err(differs(format!("it has {} bytes, not {}", found.meta.size, stored.bytes)));
     }
+    let body = found.bytes().await.map_err(failed)?;
     let expected = Contents { rows: entry.rows, cells: entry.cells, row_sum: entry.row_sum };
     let found = cpu
         .run(move || {

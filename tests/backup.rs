@@ -79,7 +79,7 @@ async fn a_failed_run_resumes_without_reading_finished_ranges(#[values(On::Oss, 
     let error = stage.back_up("t", &options).await.unwrap_err();
     assert_eq!(error.service_code(), Some("OTSParameterInvalid"));
     assert!(error.report().contains("run the same command again"), "{}", error.report());
-    assert_eq!(stage.sandbox.oss().open_uploads().len(), 0, "open uploads");
+    stage.assert_no_open_uploads().await;
     let vault = stage.vault().await;
     let runs = find_runs(&**vault.store(), &vault.table("sandbox", "t").unwrap()).await.unwrap();
     assert!(matches!(runs.as_slice(), [RunState::Unfinished(..)]), "nothing half-visible");
@@ -153,7 +153,6 @@ async fn a_table_made_anew_under_the_same_name_does_not_resume_the_old_run() {
     let stage = Stage::with(On::Disk, &[]).await;
     let client = stage.client();
     make_table(&client, 40).await;
-    stage.oss_fault("PutObject", 1, Action::error(403, "AccessDenied", "not reached on disk"));
     stage.table_store_fault("GetRange", 2, Action::error(400, "OTSParameterInvalid", "on purpose"));
     stage.back_up("own", &Stage::options()).await.unwrap_err();
     client.delete_table("own").await.unwrap();
@@ -188,7 +187,7 @@ async fn a_stop_request_ends_the_run_soon_and_resumable() {
     let (outcome, asked) = tokio::join!(run, stopper);
     assert!(asked.elapsed() < std::time::Duration::from_secs(10), "stops within 10 s");
     assert_eq!(outcome.unwrap_err().kind(), Kind::Stopped);
-    assert_eq!(stage.sandbox.oss().open_uploads().len(), 0, "open uploads");
+    stage.assert_no_open_uploads().await;
     stage.sandbox.faults().clear();
     let done = stage.back_up("t", &Stage::options()).await.unwrap();
     assert!(done.resumed_rows > 0, "what was read before the stop is kept");

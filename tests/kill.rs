@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use otsvault::catalog::{RunState, find_runs};
 use otsvault::runtime::CpuPool;
+use otsvault::sandbox::faults::{Action, Rule, Service};
 use otsvault::verify::read_back;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -71,9 +72,7 @@ async fn a_killed_backup_resumes_to_exactly_the_table(#[values(On::Oss, On::Disk
         assert_eq!(summary["totals"][field], expected["totals"][field], "{field}, KILL_SEED={seed}");
     }
     check_every_run(&stage).await;
-    if on == On::Oss {
-        assert_eq!(stage.sandbox.oss().open_uploads().len(), 0, "open uploads, KILL_SEED={seed}");
-    }
+    stage.assert_no_open_uploads().await;
 }
 
 /// Every committed run is the table, file for file; at most the last one may be unfinished, and it is not here.
@@ -97,7 +96,6 @@ async fn check_every_run(stage: &Stage) {
 #[case("TERM", 143)]
 #[tokio::test]
 async fn a_signal_stops_within_ten_seconds_resumable_and_clean(#[case] signal: &str, #[case] code: i32) {
-    use otsvault::sandbox::faults::{Action, Rule, Service};
     let stage = Stage::with(On::Oss, &["t=iot:rows=300000,seed=4"]).await;
     stage.fault(Rule::new(Action::Delay(Duration::from_millis(40))).on(Service::TableStore, "GetRange"));
     let url = stage.vault_url();
@@ -117,9 +115,46 @@ async fn a_signal_stops_within_ten_seconds_resumable_and_clean(#[case] signal: &
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert!(stderr.contains("run the same command again"), "{stderr}");
-    assert_eq!(stage.sandbox.oss().open_uploads().len(), 0, "open uploads");
+    stage.assert_no_open_uploads().await;
     stage.sandbox.faults().clear();
     let done = stage.run(&arguments).await;
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     check_every_run(&stage).await;
+}
+
+/// Where a signal finds the program waiting for something that does not come.
+#[rstest]
+#[case::part(Service::Oss, "UploadPart", "backup")]
+#[case::description(Service::TableStore, "DescribeTable", "backup")]
+#[case::sample(Service::TableStore, "GetRange", "backup")]
+#[case::commit(Service::Oss, "ListMultipartUploads", "backup")]
+#[case::list(Service::Oss, "ListObjectsV2", "list")]
+#[tokio::test]
+async fn a_signal_is_heard_while_a_service_hangs(
+    #[case] service: Service,
+    #[case] operation: &str,
+    #[case] command: &str,
+) {
+    let stage = Stage::with(On::Oss, &["t=iot:rows=60000,seed=4"]).await;
+    let url = stage.vault_url();
+    stage.vault().await;
+    stage.fault(Rule::new(Action::Delay(Duration::from_secs(120))).on(service, operation));
+    let mut arguments = match command {
+        "list" => vec!["list", &url],
+        _ => vec!["backup", "ots://sandbox/t", &url, "--quiet", "--target-file-size", "400KiB"],
+    };
+    if command == "backup" {
+        arguments.extend(["--part-size", "100KiB", "--row-group-size", "100KiB"]);
+    }
+    let child = stage.program(&arguments).spawn().unwrap();
+    while stage.in_flight(service, operation) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = tokio::time::timeout(Duration::from_secs(10), child.wait_with_output()).await;
+    let output = output.expect("stops within 10 s").unwrap();
+    assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.sandbox.faults().clear();
+    stage.assert_no_open_uploads().await;
 }

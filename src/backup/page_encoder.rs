@@ -79,6 +79,11 @@ impl PageEncoder {
         self.file.file_bytes()
     }
 
+    /// Row groups of the file so far, the open one included.
+    pub(super) fn row_groups(&self) -> usize {
+        self.file.row_groups()
+    }
+
     /// Writes the last batch and returns the totals, which go into the file's own metadata before it is closed.
     pub(super) fn seal(&mut self) -> Result<Totals> {
         self.flush()?;

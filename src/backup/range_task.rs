@@ -4,10 +4,10 @@
 //! leaves nothing behind but an open upload, which the next attempt aborts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::Attributes;
 
+use super::lease_keeper::LeaseKeeper;
 use super::options::MemoryPlan;
 use super::page_encoder::PageEncoder;
 use super::page_reader::{PageReader, ReadPage};
@@ -24,8 +24,24 @@ use crate::{Error, Kind, Result};
 /// whose journal entry was never written can prove what it is.
 pub(super) const ENTRY_METADATA: &str = "otsvault.entry";
 
-/// Time a worker may take to close its open file once a stop was asked for.
-const CLOSE_ON_STOP: Duration = Duration::from_secs(6);
+/// How the reading of a range ended without an error.
+enum ReadEnd {
+    Complete,
+    /// A stop was asked for.
+    Stopped,
+    /// A page arrived damaged. The file it was for is given up.
+    Damaged(Error),
+}
+
+/// What became of a file that a page was added to.
+enum Added {
+    Whole(Box<OpenFile>),
+    /// The page does not decode; the file holds half of it and is no use any more.
+    Damaged(Error),
+}
+
+/// A file is closed when it has this many row groups: readers refuse files with many more, ours from 10,000 on.
+const MOST_ROW_GROUPS: usize = 8_000;
 
 /// Pages of one range that may arrive damaged before the run fails.
 const DAMAGED_PAGES: u32 = 3;
@@ -43,6 +59,8 @@ pub(super) struct RunContext {
     pub progress: Arc<Progress>,
     /// The user's wish to stop.
     pub shutdown: Shutdown,
+    /// Nothing of the run becomes visible without it.
+    pub lease: Arc<LeaseKeeper>,
     /// Tells the workers to stop: the user wished it, or one of them failed.
     pub stop: Shutdown,
 }
@@ -72,7 +90,7 @@ impl<'a> RangeTask<'a> {
     /// Reads one range to its end. When it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is given up and its keys are
     /// read again, [`DAMAGED_PAGES`] times per range at most.
     ///
-    /// Returns `false` when a stop was asked for before the end; call [`RangeTask::stop`] then.
+    /// Returns `false` when a stop was asked for before the end; the open file ends where the last page did.
     pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {
         if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
             self.close().await?;
@@ -83,34 +101,38 @@ impl<'a> RangeTask<'a> {
         let mut range = range.clone();
         let mut damaged = 0;
         loop {
-            match self.read_once(&range).await {
-                Err(error)
-                    if error.kind() == Kind::Corrupt && damaged < DAMAGED_PAGES && self.open.is_none() =>
-                {
+            match self.read_once(&range).await? {
+                ReadEnd::Complete => return Ok(true),
+                ReadEnd::Stopped => return Ok(false),
+                ReadEnd::Damaged(error) if damaged == DAMAGED_PAGES => return Err(error),
+                ReadEnd::Damaged(error) => {
                     damaged += 1;
                     tracing::warn!(%error, damaged, "reading the keys of the open file again");
                     range.start = self.uncovered_from.clone().unwrap_or(range.start);
                 }
-                outcome => return outcome,
             }
         }
     }
 
-    async fn read_once(&mut self, range: &KeyRange) -> Result<bool> {
+    async fn read_once(&mut self, range: &KeyRange) -> Result<ReadEnd> {
         let mut pages = PageReader::new(&self.context.scan, range);
         loop {
             let page = tokio::select! {
                 biased;
-                _ = self.context.stop.wait() => return Ok(false),
+                _ = self.context.stop.wait() => return Ok(ReadEnd::Stopped),
                 page = pages.next() => page?,
             };
-            let Some(page) = page else { return Ok(true) };
+            let Some(page) = page else { return Ok(ReadEnd::Complete) };
             let open = match self.open.take() {
                 Some(open) => open,
                 None => OpenFile::new(self.context, &page.range.start)?,
             };
-            let open = open.add_page(self.context, page).await?;
-            let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes;
+            let open = match open.add_page(self.context, page).await? {
+                Added::Whole(open) => *open,
+                Added::Damaged(error) => return Ok(ReadEnd::Damaged(error)),
+            };
+            let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes
+                || open.encoder.row_groups() >= MOST_ROW_GROUPS;
             self.open = Some(open);
             if is_full {
                 self.close().await?;
@@ -122,7 +144,9 @@ impl<'a> RangeTask<'a> {
     pub(super) async fn close(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let context = self.context;
+        context.lease.ensure().await?;
         let entry = open.store(context).await?;
+        context.lease.ensure().await?;
         write_journal(&*context.store, &context.run, &entry).await?;
         self.uncovered_from = Some(entry.range.end.clone());
         if let Some(file) = &entry.file {
@@ -130,15 +154,6 @@ impl<'a> RangeTask<'a> {
         }
         tracing::info!(file = %entry.id, rows = entry.rows, bytes = entry.file.map_or(0, |file| file.bytes), "file closed");
         Ok(())
-    }
-
-    /// Ends early: closes the open file if that is quick, so that its rows need not be read again. Otherwise its
-    /// upload stays open; `abort_open_uploads` removes it.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        match tokio::time::timeout(CLOSE_ON_STOP, self.close()).await {
-            Ok(closed) => closed,
-            Err(_) => Ok(()),
-        }
     }
 }
 
@@ -161,7 +176,7 @@ impl OpenFile {
         })
     }
 
-    async fn add_page(self, context: &RunContext, read: ReadPage) -> Result<OpenFile> {
+    async fn add_page(self, context: &RunContext, read: ReadPage) -> Result<Added> {
         let ReadPage { range, page, permit } = read;
         let OpenFile { id, range: covered, mut encoder, mut writer, read: mut cost } = self;
         let end = range.end.clone();
@@ -169,7 +184,7 @@ impl OpenFile {
         cost.response_bytes += page.body_bytes as u64;
         cost.capacity_units += page.read_capacity_units;
         let (body_bytes, capacity_units) = (page.body_bytes, page.read_capacity_units);
-        let (encoder, rows, parts) = context
+        let added = context
             .cpu
             .run(move || {
                 let rows = encoder.page(&page.rows, &range)?;
@@ -178,10 +193,16 @@ impl OpenFile {
                 let parts = encoder.take_bytes();
                 Ok::<_, Error>((encoder, rows, parts))
             })
-            .await??;
+            .await?;
+        let (encoder, rows, parts) = match added {
+            Ok(added) => added,
+            Err(error) if error.kind() == Kind::Corrupt => return Ok(Added::Damaged(error)),
+            Err(error) => return Err(error),
+        };
         context.progress.page(rows, body_bytes as u64, capacity_units);
         send(&mut writer, parts).await?;
-        Ok(OpenFile { id, range: KeyRange { start: covered.start, end }, encoder, writer, read: cost })
+        let range = KeyRange { start: covered.start, end };
+        Ok(Added::Whole(Box::new(OpenFile { id, range, encoder, writer, read: cost })))
     }
 
     /// Finishes the Parquet file and its upload; an interval without rows gets no object.

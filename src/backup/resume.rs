@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
@@ -19,29 +21,50 @@ use crate::parquet_file::{Contents, FileReader, ReadLimits, read_contents};
 use crate::runtime::CpuPool;
 use crate::{Error, Kind, Result};
 
-/// A complete file without a journal entry is read whole to prove it; larger ones are read from the table again.
-const LARGEST_PROVED_FILE: u64 = 256 << 20;
+/// A run that was started longer ago is left alone: its rows and the new ones would be too far apart.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The newest unfinished run that this backup may continue: same table, same keys.
+/// What earlier runs of the table mean to a new one.
+#[derive(Default)]
+pub(super) struct Earlier {
+    /// The run to continue.
+    pub unfinished: Option<(RunPath, StartedRun)>,
+    /// The columns of the newest committed base, which the next one keeps, so that queries go on working.
+    pub columns: Option<ColumnPlan>,
+}
+
+/// The newest unfinished run that this backup may continue: same keys, and the same table with the same definition.
+/// A run of more than seven days ago is not continued.
 ///
 /// A table that was dropped and created again is another table, whatever its name; its unfinished runs stay where
 /// they are and are not touched.
-pub(super) async fn find_unfinished(
+pub(super) async fn look_back(
     store: &dyn ObjectStore,
     path: &TablePath,
     table: &TableDefinition,
     key_range: &KeyRange,
-) -> Result<Option<(RunPath, StartedRun)>> {
+) -> Result<Earlier> {
     let same = |started: &StartedRun| {
-        started.table.creation_time == table.creation_time
-            && started.table.primary_key == table.primary_key
-            && started.key_range == *key_range
+        // Reserved throughput is often raised for a backup and changes no row.
+        let now = TableDefinition { reserved: started.table.reserved, ..table.clone() };
+        let age = Duration::try_from(Timestamp::now().duration_since(started.started_at)).unwrap_or_default();
+        started.table == now && started.key_range == *key_range && age < LONGEST_PAUSE
     };
-    let runs = find_runs(store, path).await?;
-    Ok(runs.into_iter().rev().find_map(|run| match run {
-        RunState::Unfinished(path, started) if same(&started) => Some((path, *started)),
-        _ => None,
-    }))
+    let mut earlier = Earlier::default();
+    for run in find_runs(store, path).await?.into_iter().rev() {
+        match run {
+            RunState::Unfinished(path, started) if earlier.unfinished.is_none() && same(&started) => {
+                earlier.unfinished = Some((path, *started));
+            }
+            RunState::Committed(_, manifest)
+                if earlier.columns.is_none() && manifest.table.primary_key == table.primary_key =>
+            {
+                earlier.columns = Some(manifest.columns);
+            }
+            _ => {}
+        }
+    }
+    Ok(earlier)
 }
 
 /// Aborts every upload under a run's prefix that is still open. Only the holder of the table's lease may do this.
@@ -53,7 +76,7 @@ pub(super) async fn abort_open_uploads(store: &dyn UploadStore, run: &RunPath) -
         let open =
             store.list_uploads(Some(run.prefix())).await.map_err(|error| read_failed(run.prefix(), error))?;
         if open.is_empty() {
-            break;
+            return Ok(aborted);
         }
         for upload in open {
             tracing::info!(object = %upload.path, upload_id = upload.upload_id, "aborting an open upload");
@@ -61,17 +84,22 @@ pub(super) async fn abort_open_uploads(store: &dyn UploadStore, run: &RunPath) -
             aborted += 1;
         }
     }
-    Ok(aborted)
+    Err(Error::new(Kind::Locked, "abort the open uploads")
+        .on(format!("under `{}`", run.prefix()))
+        .because("new ones appear all the time")
+        .hint("see whether another run still writes there"))
 }
 
 /// What earlier attempts have done, in key order: the journal, and complete files whose journal entry was never
 /// written. Such a file is taken over only after every byte and every row of it has been read and agrees with the
-/// entry in its own metadata; otherwise it is deleted, since a plain glob over the data files would read it.
+/// entry in its own metadata; otherwise, and when it has more than `largest_proof` bytes, which are held in memory for
+/// that, it is deleted, since a plain glob over the data files would read it.
 pub(super) async fn finished_entries(
     store: &dyn UploadStore,
     run: &RunPath,
     plan: &Arc<ColumnPlan>,
     cpu: &CpuPool,
+    largest_proof: u64,
 ) -> Result<Vec<FileEntry>> {
     let mut entries = read_journal(store, run).await?;
     let journalled: HashSet<Path> =
@@ -81,8 +109,7 @@ pub(super) async fn finished_entries(
         store.list(Some(&data)).try_collect().await.map_err(|error| read_failed(&data, error))?;
     let strays = listed.into_iter().filter(|object| !journalled.contains(&object.location));
     let proved: Vec<Option<FileEntry>> = futures::stream::iter(strays)
-        .map(|object| prove_or_delete(store, run, object, plan, cpu))
-        .buffer_unordered(2)
+        .then(|object| prove_or_delete(store, run, object, plan, cpu, largest_proof))
         .try_collect()
         .await?;
     entries.extend(proved.into_iter().flatten());
@@ -104,7 +131,7 @@ async fn discard_overlaps(
             continue;
         }
         tracing::warn!(file = %entry.id, "two files cover the same keys; the later one is removed");
-        // The journal entry first: without it the file proves nothing to a run that is killed here.
+        // A run that is killed between the two finds the file without an entry, takes it over, and ends up here again.
         delete(store, &run.journal_entry(entry.id)).await?;
         if entry.file.is_some() {
             delete(store, &run.data_file(entry.id)).await?;
@@ -119,9 +146,10 @@ async fn prove_or_delete(
     object: object_store::ObjectMeta,
     plan: &Arc<ColumnPlan>,
     cpu: &CpuPool,
+    largest_proof: u64,
 ) -> Result<Option<FileEntry>> {
     let path = object.location;
-    if object.size <= LARGEST_PROVED_FILE {
+    if object.size <= largest_proof {
         let read = async { store.get(&path).await?.bytes().await };
         let body = read.await.map_err(|error| read_failed(&path, error))?;
         let plan = plan.clone();

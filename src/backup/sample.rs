@@ -31,18 +31,22 @@ pub(super) struct SampleCost {
     pub capacity_units: u64,
 }
 
-/// Reads the head rows of splits spread over the key space and plans the columns. Bodies are kept until they add up
+/// Reads the head rows of splits spread over the key space and plans the columns; those of the `previous` base stay. Bodies are kept until they add up
 /// to `memory_bytes`; a table of 2 MB cells is sampled with fewer rows.
 pub(super) async fn plan_columns(
     scan: &Scan,
     table: &TableDefinition,
     splits: &[KeyRange],
+    previous: Option<&ColumnPlan>,
     cpu: &CpuPool,
     settings: WriterSettings,
     memory_bytes: u64,
 ) -> Result<(ColumnPlan, SampleCost)> {
     let mut cost = SampleCost::default();
     let mut sample = Sample::default();
+    if let Some(previous) = previous {
+        sample.keep(previous);
+    }
     let mut pages: Vec<Bytes> = Vec::new();
     let mut page_bytes = 0;
     let step = splits.len().div_ceil(SAMPLE_SPLITS).max(1);
@@ -68,12 +72,14 @@ pub(super) async fn plan_columns(
         sample = seen;
         cost.rows += rows;
     }
+    let batch_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
     let (primary_key, defined) = (table.primary_key.clone(), table.defined_columns.clone());
     let plan = cpu
         .run(move || {
             let plan = sample.plan(&primary_key, &defined)?;
             let mut rows = BatchBuilder::new(Arc::new(plan.clone()));
-            each_row(&pages, |row| rows.append(row))?;
+            // The whole sample of a table with many columns would be larger than its pages: mostly nulls.
+            each_row(&pages, |row| if rows.bytes() < batch_bytes { rows.append(row) } else { Ok(()) })?;
             choose_encodings(&[rows.finish()?.record_batch], &plan, &settings)
         })
         .await??;
@@ -81,6 +87,8 @@ pub(super) async fn plan_columns(
 }
 
 async fn head_page(scan: &Scan, range: KeyRange, limit: i32) -> Result<(KeyRange, Page)> {
+    // Given back on return: what is kept is counted by the caller.
+    let _permit = scan.pages.acquire(scan.page_reserve()).await;
     let request = RangeRequest { limit: Some(limit), ..scan.request(range.clone()) };
     let page = scan.client.get_range(&request).await?;
     scan.saw_page(page.body_bytes);

@@ -16,14 +16,18 @@ use crate::{Error, Kind, Result};
 /// A worker should have about this much of the table; a small table gets fewer workers and so fewer files.
 const BYTES_PER_WORKER: u64 = 8 << 20;
 
+/// Time that workers have to close their files after a stop was asked for; after an error they have longer.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+const CLOSE_TIME_AFTER_ERROR: Duration = Duration::from_secs(60);
+
 /// Time for aborting what is still open after a stop.
-const ABORT_TIME: Duration = Duration::from_secs(3);
+const ABORT_TIME: Duration = Duration::from_secs(2);
 
 /// Scans every split. Returns when all their files are journalled.
 ///
 /// # Errors
-/// The first worker's error; the others then close their files or give them up. After any error no upload of the
-/// run stays open, as far as the store answers within 3 s.
+/// The first worker's error. The others then close their files, and what is not closed in time is given up. After
+/// any error no upload of the run stays open, as far as the store answers within 2 s.
 pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimated_bytes: u64) -> Result<()> {
     let split_count = splits.len();
     let useful = usize::try_from(estimated_bytes / BYTES_PER_WORKER).unwrap_or(usize::MAX).max(1);
@@ -41,6 +45,16 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
                 context.stop.request(signal);
                 continue;
             }
+            signal = context.lease.lost().wait(), if context.stop.requested().is_none() => {
+                context.stop.request(signal);
+                continue;
+            }
+            () = closing_time(&context) => {
+                // Nobody waits for their results any more: they end here, wherever they are.
+                first_error.get_or_insert_with(|| stopped(context.scan.table()));
+                workers.shutdown().await;
+                continue;
+            }
             joined = workers.join_next() => joined,
         };
         let Some(joined) = joined else { break };
@@ -55,17 +69,37 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
         }
     }
     let Some(error) = first_error else { return Ok(()) };
-    match tokio::time::timeout(ABORT_TIME, abort_open_uploads(&*context.store, &context.run)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "uploads may be open"),
-        Err(_) => tracing::warn!("uploads may be open: the store did not answer in time"),
-    }
+    clean_up(&context).await;
     let done = context.progress.snapshot().splits_done;
     let error = match error.kind() {
         Kind::Stopped => error,
         _ => error.hint("run the same command again to go on where it stopped"),
     };
     Err(error.hint(format!("{done} of {split_count} key ranges are complete")))
+}
+
+/// Ends when the workers have had their time to close.
+async fn closing_time(context: &RunContext) {
+    context.stop.wait().await;
+    tokio::select! {
+        () = tokio::time::sleep(CLOSE_TIME_AFTER_ERROR) => {}
+        () = async {
+            context.shutdown.wait().await;
+            tokio::time::sleep(CLOSE_TIME).await;
+        } => {}
+    }
+}
+
+async fn clean_up(context: &RunContext) {
+    if context.lease.lost().requested().is_some() {
+        // Whoever has the lease now may have uploads of its own under the same prefix.
+        return;
+    }
+    match tokio::time::timeout(ABORT_TIME, abort_open_uploads(&*context.store, &context.run)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "uploads may be open"),
+        Err(_) => tracing::warn!("uploads may be open: the store did not answer in time"),
+    }
 }
 
 async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result<()> {
@@ -78,7 +112,7 @@ async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result
         };
         if let Some(reason) = ended {
             // What the open file holds up to here is complete, whatever ended the scan.
-            if let Err(error) = task.stop().await {
+            if let Err(error) = task.close().await {
                 tracing::warn!(%error, "the open file is lost; its keys will be read again");
             }
             return Err(reason);

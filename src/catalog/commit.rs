@@ -14,14 +14,15 @@ use super::{
 };
 use crate::{Error, Kind, Result};
 
-/// Largest file list that is read: compressed and decompressed, in bytes.
-const LARGEST_FILE_LIST: (u64, u64) = (16 << 20, 256 << 20);
+/// Largest file list, compressed and decompressed, in bytes: about half a million files. Kept when writing, checked
+/// when reading.
+const LARGEST_FILE_LIST: (u64, u64) = (64 << 20, 512 << 20);
 
 /// Makes a base run exist: checks that its entries tile the key range and that exactly their data objects are in
 /// the store, writes the file list, then the manifest. Repeating it after a crash at any point gives the same commit.
 ///
 /// # Errors
-/// [`Kind::Internal`] when the entries leave a gap or overlap; [`Kind::Corrupt`] when the data prefix holds another
+/// [`Kind::Locked`] when the entries leave a gap or overlap, which takes two writers; [`Kind::Corrupt`] when the data prefix holds another
 /// object (a plain glob would read it) or lacks one. Nothing is committed then.
 pub async fn commit(
     store: &dyn ObjectStore,
@@ -31,12 +32,15 @@ pub async fn commit(
     finished_at: Timestamp,
 ) -> Result<Manifest> {
     let uncommitted = |kind, reason: String| {
-        Err(Error::new(kind, "commit the backup").on(format!("`{}`", path.prefix())).because(reason))
+        Err(Error::new(kind, "commit the backup")
+            .on(format!("`{}`", path.prefix()))
+            .because(reason)
+            .hint("run the same command again: it sorts this out and goes on"))
     };
     let mut entries = entries.to_vec();
     entries.sort_by(|a, b| a.range.start.cmp(&b.range.start));
     if let Err(break_at) = started.key_range.check_tiled_by(entries.iter().map(|entry| &entry.range)) {
-        return uncommitted(Kind::Internal, format!("its files do not tile the key range: {break_at}"));
+        return uncommitted(Kind::Locked, format!("its files do not tile the key range: {break_at}"));
     }
     let mut expected: std::collections::HashMap<_, _> =
         entries.iter().filter_map(|entry| entry.file.as_ref().map(|file| (entry.id, file.bytes))).collect();
@@ -116,7 +120,13 @@ fn encode_file_list(entries: &[FileEntry]) -> Result<Bytes> {
             .map_err(|error| Error::new(Kind::Internal, "write the file list").source(error))?;
         lines.push(b'\n');
     }
-    zstd::encode_all(lines.as_slice(), 3).map(Bytes::from).map_err(failed)
+    let list = zstd::encode_all(lines.as_slice(), 3).map_err(failed)?;
+    if (list.len() as u64) > LARGEST_FILE_LIST.0 || (lines.len() as u64) > LARGEST_FILE_LIST.1 {
+        return Err(Error::new(Kind::Unsupported, "commit the backup")
+            .because(format!("its list of {} files is larger than the format allows", entries.len()))
+            .hint("use a larger `--target-file-size`"));
+    }
+    Ok(Bytes::from(list))
 }
 
 fn decode_file_list(bytes: &[u8]) -> Result<Vec<FileEntry>, String> {

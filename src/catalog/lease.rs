@@ -141,10 +141,10 @@ impl Lease {
     }
 
     /// Gives the lease up. Overwrites instead of deleting: a backup needs no right to delete.
-    pub async fn release(mut self, store: &dyn ObjectStore, table: &TablePath) -> Result<()> {
+    pub async fn release(&self, store: &dyn ObjectStore, table: &TablePath) -> Result<()> {
         self.check(store, table).await?;
-        self.document.released = true;
-        self.write(store).await
+        let released = LeaseDocument { released: true, ..self.document.clone() };
+        document::overwrite(store, &self.path, document::to_bytes(&released)?).await
     }
 
     async fn write(&self, store: &dyn ObjectStore) -> Result<()> {
@@ -186,20 +186,20 @@ impl LeaseDocument {
     }
 
     fn conflict(&self, table: &TablePath, now: Timestamp) -> Option<Error> {
-        let age = now.duration_since(self.refreshed_at).unsigned_abs();
+        // From the future: another clock is ahead, and its process alive.
+        let age = Duration::try_from(now.duration_since(self.refreshed_at)).unwrap_or_default();
         let free = self.released || age >= TIME_TO_LIVE || self.holder.is_gone();
         (!free).then(|| self.locked(table))
     }
 
     fn locked(&self, table: &TablePath) -> Error {
-        let minutes = TIME_TO_LIVE.as_secs() / 60;
-        Error::new(Kind::Locked, "start a run")
+        let expires = self.refreshed_at + TIME_TO_LIVE;
+        Error::new(Kind::Locked, "work")
             .on(format!("on table `{}`", table.table))
-            .because(format!(
-                "process {} on host {:?} holds its lease, last refreshed {}",
-                self.holder.pid, self.holder.host, self.refreshed_at
+            .because(format!("process {} on host {:?} holds its lease", self.holder.pid, self.holder.host))
+            .hint(format!(
+                "wait for that run; if it is dead on another machine, its lease expires at {expires:.0}"
             ))
-            .hint(format!("wait for that run; its lease expires {minutes} minutes after the last refresh"))
     }
 }
 

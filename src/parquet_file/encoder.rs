@@ -95,6 +95,11 @@ impl FileEncoder {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
+    /// Row groups so far, the open one included.
+    pub fn row_groups(&self) -> usize {
+        self.writer.flushed_row_groups().len() + 1
+    }
+
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -62,8 +62,8 @@ impl Shutdown {
         }
     }
 
-    /// Requests a stop on SIGINT and SIGTERM. Call once per process, inside the runtime. The listener lives as long
-    /// as the runtime.
+    /// Requests a stop on SIGINT and SIGTERM; a second signal ends the process at once. Call once per process, inside the
+    /// runtime. The listener lives as long as the runtime.
     pub fn on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -75,6 +75,9 @@ impl Shutdown {
                     _ = interrupt.recv() => Signal::Interrupt,
                     _ = terminate.recv() => Signal::Terminate,
                 };
+                if shutdown.requested().is_some() {
+                    std::process::exit(signal.exit_code().into());
+                }
                 shutdown.request(signal);
             }
         });

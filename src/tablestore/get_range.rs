@@ -161,6 +161,7 @@ impl TableStore {
                     return Err("the rows are not in the format that was asked for".into());
                 }
                 let next_start = answer.next_start_primary_key.as_deref().filter(|key| !key.is_empty());
+                origin.skip_md5.set(next_start.is_some());
                 Ok(Page {
                     next_start: next_start.map(|key| request.check_next(key)).transpose()?,
                     read_capacity_units: read_units(&answer.consumed),

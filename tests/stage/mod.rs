@@ -60,6 +60,11 @@ impl Stage {
         self.sandbox.counters().snapshot().operation(Service::TableStore, operation).requests
     }
 
+    /// Requests of an operation that are being answered now.
+    pub fn in_flight(&self, service: Service, operation: &str) -> u64 {
+        self.sandbox.counters().snapshot().operation(service, operation).in_flight
+    }
+
     pub fn credentials(&self) -> Credentials {
         let at = self.sandbox.description();
         Credentials::new(&*at.access_key_id, &*at.access_key_secret, None)
@@ -122,6 +127,13 @@ impl Stage {
         assert_eq!((read.rows, read.row_sum), source, "the files against the table");
         let totals = done.manifest.totals;
         assert_eq!((totals.rows, totals.row_sum), source, "the manifest against the table");
+        self.assert_no_open_uploads().await;
+    }
+
+    /// Neither on OSS nor, as staging files, on disk.
+    pub async fn assert_no_open_uploads(&self) {
+        let open = self.vault().await.store().list_uploads(None).await.unwrap();
+        assert!(open.is_empty(), "open uploads: {open:?}");
         assert_eq!(self.sandbox.oss().open_uploads().len(), 0, "open uploads");
     }
 

@@ -199,7 +199,7 @@ impl Drop for OssUpload {
             tracing::warn!(
                 object = self.upload.location.as_ref(),
                 upload_id = self.upload.id,
-                "upload left open, `otsvault cleanup` removes it"
+                "upload left open"
             );
         }
     }

@@ -1,5 +1,8 @@
 //! PutObject.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::{Digest, Md5};
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions, PutPayload, PutResult};
 
@@ -32,7 +35,9 @@ pub(crate) async fn put(
     let headers = defaults.for_object(&options.attributes, &options.tags)?;
     let mut request = Request::object(Operation::PutObject, location.as_ref()).headers(headers).body(payload);
     if create {
-        request = request.header("x-oss-forbid-overwrite", "true");
+        // What may not be overwritten cannot be repaired: bytes that arrive damaged must be refused, not stored.
+        let md5 = content_md5(request.body.clone()).await;
+        request = request.header("x-oss-forbid-overwrite", "true").header("content-md5", md5);
     }
     let content = Crc64::of_all(request.body.as_ref()).await;
     let sent = if create {
@@ -41,6 +46,15 @@ pub(crate) async fn put(
         send_checked(client, &request, content).await
     };
     sent.map_err(|failure| failure.into_store(&client.bucket, Some(location.as_ref())))
+}
+
+async fn content_md5(body: PutPayload) -> String {
+    let digest = move || {
+        let digest = body.iter().fold(Md5::new(), |digest, piece| digest.chain_update(piece));
+        BASE64.encode(digest.finalize())
+    };
+    // Half a gigabyte per second: documents of some MB do not belong on the async threads.
+    tokio::task::spawn_blocking(digest).await.unwrap_or_default()
 }
 
 /// Sends bytes and compares the CRC64 that the service computed with ours. Damaged bytes are sent again, which
