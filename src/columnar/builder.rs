@@ -10,7 +10,7 @@ use super::overflow::OverflowColumn;
 use super::plan::{ColumnPlan, Role};
 use super::primitive::IntegerColumn;
 use super::schema::arrow_schema;
-use super::slots::{NONE, Slots, UNPLANNED, type_index};
+use super::slots::{NONE, Slots, UNPLANNED, equal_names, type_index};
 use super::typed_column::TypedColumn;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, RowHasher, RowSum, Value};
@@ -208,7 +208,7 @@ impl BatchBuilder {
             return Err(wrong_key("primary key", "it has another number of columns"));
         }
         for ((planned, column), (name, value)) in self.keys.iter().zip(&row.key) {
-            if planned != name {
+            if !equal_names(planned, name) {
                 return Err(wrong_key(planned, "another column stands in its place"));
             }
             if !column.takes(*value) {

@@ -87,7 +87,7 @@ impl Slots {
     /// The slot for `name`, given the slot of the last cell of the row that had one. Learns from a wrong guess.
     #[inline]
     pub fn find(&mut self, previous: usize, name: &str) -> usize {
-        let is_at = |index: usize| self.slots.get(index).is_some_and(|slot| *slot.name == *name);
+        let is_at = |index: usize| self.slots.get(index).is_some_and(|slot| equal_names(&slot.name, name));
         let guess = self.slots[previous].successor as usize;
         if is_at(guess) {
             return guess;
@@ -120,6 +120,27 @@ impl Slots {
     }
 }
 
+/// Compares names without a call where they are 4 to 32 bytes long, as most are.
+#[inline(always)]
+pub fn equal_names(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        4..=7 => same_ends::<4>(a, b),
+        8..=16 => same_ends::<8>(a, b),
+        17..=32 => same_ends::<16>(a, b),
+        _ => a == b,
+    }
+}
+
+/// Whether the first `N` and the last `N` bytes are the same; for 2 `N` bytes at most that is all of them.
+#[inline(always)]
+fn same_ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    (a.first_chunk::<N>() == b.first_chunk::<N>()) & (a.last_chunk::<N>() == b.last_chunk::<N>())
+}
+
 /// The keys are hashes already.
 #[derive(Debug, Default)]
 struct HashIsKey(u64);
@@ -135,5 +156,24 @@ impl Hasher for HashIsKey {
 
     fn write_u64(&mut self, key: u64) {
         self.0 = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_length_are_the_same_only_byte_for_byte() {
+        for length in 0..80 {
+            let name = "n".repeat(length);
+            assert!(equal_names(&name, &name.clone()), "{length}");
+            assert!(!equal_names(&name, &format!("{name}n")), "{length}");
+            for at in 0..length {
+                let mut other = name.clone();
+                other.replace_range(at..=at, "x");
+                assert!(!equal_names(&name, &other), "{length} {at}");
+            }
+        }
     }
 }
