@@ -108,7 +108,7 @@ async fn run_leased(
     let key_range = options.key_range(&definition.primary_key)?;
     let path = vault.table(client.instance(), table)?;
     let job =
-        Job { client, vault, options, runtime, path, definition, key_range, memory: options.memory_plan() };
+        Job { client, vault, options, runtime, path, definition, key_range, memory: options.memory_plan(0) };
     let acquired = LeaseKeeper::acquire(vault, &job.path);
     let lease = Arc::new(until_stopped(&runtime.shutdown, table, acquired).await?);
     let outcome = job.run(&lease).await;
@@ -141,6 +141,7 @@ struct Job<'a> {
     path: TablePath,
     definition: TableDefinition,
     key_range: KeyRange,
+    /// Before the columns are known.
     memory: MemoryPlan,
 }
 
@@ -160,13 +161,14 @@ impl Job<'_> {
         let scan = Scan::new(self.client.clone(), self.definition.clone(), self.memory.page_bytes);
         let planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
         lease.working_on(&planned.path.run);
+        let memory = self.options.memory_plan(planned.started.columns.columns().len());
         let context = RunContext {
             scan,
             store: self.vault.store().clone(),
             run: planned.path.clone(),
             plan: Arc::new(planned.started.columns.clone()),
-            settings: self.writer_settings(),
-            memory: self.memory,
+            settings: self.writer_settings(&memory),
+            memory,
             target_file_bytes: self.options.target_file_bytes,
             cpu: self.runtime.cpu.clone(),
             progress: self.runtime.progress.clone(),
@@ -237,7 +239,7 @@ impl Job<'_> {
             &splits.ranges,
             previous.as_ref(),
             &self.runtime.cpu,
-            self.writer_settings(),
+            self.writer_settings(&self.memory),
             sample_bytes,
         )
         .await?;
@@ -269,11 +271,11 @@ impl Job<'_> {
         })
     }
 
-    fn writer_settings(&self) -> WriterSettings {
+    fn writer_settings(&self, memory: &MemoryPlan) -> WriterSettings {
         WriterSettings {
             zstd_level: self.options.zstd_level,
             row_group_rows: self.options.row_group_rows,
-            row_group_bytes: usize::try_from(self.memory.row_group_bytes).unwrap_or(usize::MAX),
+            row_group_bytes: usize::try_from(memory.row_group_bytes).unwrap_or(usize::MAX),
             ..WriterSettings::default()
         }
     }

@@ -59,6 +59,9 @@ const LARGEST_ROW_GROUP: u64 = 128 << 20;
 /// Parts larger than this gain nothing for uploads of the sizes written here.
 const LARGEST_PART: u64 = 16 << 20;
 
+/// What an open column of an open file costs whatever is in it: encoder buffers and a page that is not full.
+const BYTES_PER_COLUMN: u64 = 128 << 10;
+
 /// What a worker holds besides pages: a batch, the open row group, the finished row group that goes to the writer,
 /// the part that is not full yet, and the part on its way.
 const SHARES_PER_WORKER: u64 = 5;
@@ -125,13 +128,15 @@ impl BackupOptions {
         Ok(range)
     }
 
-    /// Shares the budget: 45 % pages, 45 % workers; 10 % stays for the rest.
-    pub(super) fn memory_plan(&self) -> MemoryPlan {
+    /// Shares the budget: 45 % pages, 45 % workers; 10 % stays for the rest. A table of `columns` Parquet columns costs every
+    /// open file [`BYTES_PER_COLUMN`] each; wide tables get fewer workers.
+    pub(super) fn memory_plan(&self, columns: usize) -> MemoryPlan {
         let part_of_budget = |percent: u64| self.memory_bytes / 100 * percent;
         let workers = part_of_budget(45);
-        let affordable = workers / (SHARES_PER_WORKER * SMALLEST_SHARE);
+        let width = columns as u64 * BYTES_PER_COLUMN;
+        let affordable = workers / (SHARES_PER_WORKER * SMALLEST_SHARE + width);
         let concurrency = (self.concurrency as u64).min(affordable).max(1);
-        let share = workers / concurrency / SHARES_PER_WORKER;
+        let share = ((workers / concurrency).saturating_sub(width) / SHARES_PER_WORKER).max(SMALLEST_SHARE);
         MemoryPlan {
             page_bytes: part_of_budget(45),
             part_bytes: self.part_bytes.unwrap_or(LARGEST_PART).min(share),
@@ -168,7 +173,7 @@ mod tests {
             for concurrency in [1, 16, 1024] {
                 let options = BackupOptions { memory_bytes, concurrency, ..BackupOptions::default() };
                 options.check().unwrap();
-                let plan = options.memory_plan();
+                let plan = options.memory_plan(20);
                 let worker = plan.batch_bytes as u64 + 2 * plan.row_group_bytes + 2 * plan.part_bytes;
                 assert!(plan.page_bytes + plan.concurrency as u64 * worker <= memory_bytes, "{plan:?}");
                 assert!(plan.concurrency >= 1 && plan.row_group_bytes >= SMALLEST_SHARE, "{plan:?}");
