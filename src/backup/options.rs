@@ -22,7 +22,8 @@ pub struct BackupOptions {
     /// Bytes per part of a multipart upload; `None` takes what `memory_bytes` allows, up to 16 MiB. At least 100 KiB (OSS
     /// limit), never more than the memory allows. Every part is a billed request.
     pub part_bytes: Option<u64>,
-    /// zstd level, 1 to 22. Default 3: above 6 nothing is gained (benches/README.md).
+    /// zstd level, 1 to 22. Default 3; levels above take more
+    /// memory too (benches/README.md).
     pub zstd_level: i32,
     /// First key to copy, inclusive; may be a prefix. `None` starts at the first key.
     pub from_key: Option<PrimaryKey>,
@@ -60,7 +61,7 @@ const LARGEST_ROW_GROUP: u64 = 128 << 20;
 const LARGEST_PART: u64 = 16 << 20;
 
 /// What an open column of an open file costs whatever is in it: encoder buffers and a page that is not full.
-const BYTES_PER_COLUMN: u64 = 128 << 10;
+const BYTES_PER_COLUMN: u64 = 256 << 10;
 
 /// What a worker holds besides pages: a batch, the open row group, the finished row group that goes to the writer,
 /// the part that is not full yet, and the part on its way.
@@ -128,17 +129,17 @@ impl BackupOptions {
         Ok(range)
     }
 
-    /// Shares the budget: 45 % pages, 45 % workers; 10 % stays for the rest. A table of `columns` Parquet columns costs every
+    /// Shares the budget: 40 % pages, 40 % workers; 20 % stays for the rest. A table of `columns` Parquet columns costs every
     /// open file [`BYTES_PER_COLUMN`] each; wide tables get fewer workers.
     pub(super) fn memory_plan(&self, columns: usize) -> MemoryPlan {
         let part_of_budget = |percent: u64| self.memory_bytes / 100 * percent;
-        let workers = part_of_budget(45);
+        let workers = part_of_budget(40);
         let width = columns as u64 * BYTES_PER_COLUMN;
         let affordable = workers / (SHARES_PER_WORKER * SMALLEST_SHARE + width);
         let concurrency = (self.concurrency as u64).min(affordable).max(1);
         let share = ((workers / concurrency).saturating_sub(width) / SHARES_PER_WORKER).max(SMALLEST_SHARE);
         MemoryPlan {
-            page_bytes: part_of_budget(45),
+            page_bytes: part_of_budget(40),
             part_bytes: self.part_bytes.unwrap_or(LARGEST_PART).min(share),
             row_group_bytes: self.row_group_bytes.unwrap_or(LARGEST_ROW_GROUP).min(share),
             // A batch larger than a file would make every file too large.

@@ -14,8 +14,8 @@ use crate::runtime::CpuPool;
 use crate::tablestore::{Page, RangeRequest};
 use crate::{Error, Kind, Result};
 
-/// Rows to look at where there are that many: from 5,000 rows the choices are wrong by a quarter of the file size
-/// (benches/README.md).
+/// Rows to look at where there are that many. A few thousand are too few to tell a dictionary that pays from one that
+/// does not.
 const SAMPLE_ROWS: u64 = 20_000;
 
 /// Heads of at most this many splits are read.
