@@ -112,12 +112,15 @@ async fn run_leased(
     let acquired = LeaseKeeper::acquire(vault, &job.path);
     let lease = Arc::new(until_stopped(&runtime.shutdown, table, acquired).await?);
     let outcome = job.run(&lease).await;
-    if lease.lost().requested().is_some() {
-        // That is why the run ended, whatever it says.
-        return outcome.and(lease.confirm().await.and_then(|()| Err(stopped(table))));
+    if lease.lost().requested().is_none() {
+        lease.release().await;
+        return outcome;
     }
-    lease.release().await;
-    outcome
+    match (outcome, lease.confirm().await) {
+        // That is why the run ended, whatever it says itself.
+        (Err(_), Err(lost)) => Err(lost),
+        (outcome, _) => outcome,
+    }
 }
 
 /// Does something that leaves nothing behind when it is dropped, unless a stop is asked for.

@@ -311,3 +311,30 @@ async fn files_of_two_writers_over_the_same_keys_are_sorted_out() {
     assert_eq!(done.manifest.run, runs[0].path().run);
     stage.assert_equals_table("t", &done).await;
 }
+
+#[tokio::test]
+async fn a_run_whose_lease_was_taken_commits_nothing() {
+    let stage = Stage::with(On::Disk, &["t=iot:rows=40000,seed=2"]).await;
+    stage.fault(
+        Rule::new(Action::Delay(std::time::Duration::from_millis(30))).on(Service::TableStore, "GetRange"),
+    );
+    let vault = stage.vault().await;
+    let running = runtime();
+    let progress = running.progress.clone();
+    let run = backup_task(stage.client(), vault.clone(), Stage::options(), running);
+    let thief = async {
+        while progress.snapshot().pages < 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let leases = stage.directory.path().join("vault/sandbox/t/lease");
+        let text = std::fs::read_to_string(leases.join("0000000001.json")).unwrap();
+        let mut lease: serde_json::Value = serde_json::from_str(&text).unwrap();
+        lease["token"] = "somebody else".into();
+        std::fs::write(leases.join("0000000002.json"), lease.to_string()).unwrap();
+    };
+    let (outcome, ()) = tokio::join!(run, thief);
+    let error = outcome.unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (Kind::Locked, 6), "{}", error.report());
+    let runs = find_runs(&**vault.store(), &vault.table("sandbox", "t").unwrap()).await.unwrap();
+    assert!(matches!(runs.as_slice(), [RunState::Unfinished(..)]));
+}

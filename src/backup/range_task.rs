@@ -87,8 +87,9 @@ impl<'a> RangeTask<'a> {
         RangeTask { context, open: None, uncovered_from: None }
     }
 
-    /// Reads one range to its end. When it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is given up and its keys are
-    /// read again, [`DAMAGED_PAGES`] times per range at most.
+    /// Reads one range to its end. When it begins where the last one ended, the open file goes on. A page that arrived
+    /// damaged costs the open file: it is given up and its keys are read again, [`DAMAGED_PAGES`] times per range at
+    /// most.
     ///
     /// Returns `false` when a stop was asked for before the end; the open file ends where the last page did.
     pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {

@@ -39,6 +39,9 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
         workers.spawn(async move { work(&context, &queue, worker).await });
     }
     let mut first_error = None;
+    let closing = closing_time(&context);
+    tokio::pin!(closing);
+    let mut closed = false;
     loop {
         let joined = tokio::select! {
             signal = context.shutdown.wait(), if context.stop.requested().is_none() => {
@@ -49,8 +52,9 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
                 context.stop.request(signal);
                 continue;
             }
-            () = closing_time(&context) => {
+            () = &mut closing, if !closed => {
                 // Nobody waits for their results any more: they end here, wherever they are.
+                closed = true;
                 first_error.get_or_insert_with(|| stopped(context.scan.table()));
                 workers.shutdown().await;
                 continue;

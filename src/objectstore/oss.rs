@@ -43,6 +43,7 @@ mod list;
 mod multipart;
 mod operation;
 mod put;
+mod request;
 mod signing;
 mod uploads;
 mod xml;
