@@ -51,6 +51,7 @@ pub(super) async fn look_back(
         started.table == now && started.key_range == *key_range && age < LONGEST_PAUSE
     };
     let mut earlier = Earlier::default();
+    let mut left_alone = 0;
     for run in find_runs(store, path).await?.into_iter().rev() {
         match run {
             RunState::Unfinished(path, started) if earlier.unfinished.is_none() && same(&started) => {
@@ -61,8 +62,16 @@ pub(super) async fn look_back(
             {
                 earlier.columns = Some(manifest.columns);
             }
-            _ => {}
+            RunState::Unfinished(..) => left_alone += 1,
+            RunState::Committed(..) => {}
         }
+    }
+    if left_alone > 0 {
+        tracing::warn!(
+            table = path.table,
+            runs = left_alone,
+            "unfinished runs of other keys, of another table definition or of over a week ago are left alone"
+        );
     }
     Ok(earlier)
 }

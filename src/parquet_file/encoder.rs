@@ -85,11 +85,6 @@ impl FileEncoder {
         self.writer.inner_mut().take()
     }
 
-    /// Memory held: the open row group, and finished bytes not taken yet.
-    pub fn buffered_bytes(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().pending
-    }
-
     /// Size of the file if it ended now, about: finished bytes and the estimate for the open row group.
     pub fn file_bytes(&self) -> u64 {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
@@ -136,8 +131,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 struct Sink {
     chunk: Vec<u8>,
     full: Vec<Bytes>,
-    /// Bytes not taken yet.
-    pending: usize,
     /// Bytes of the file so far.
     written: u64,
     sha256: Sha256,
@@ -149,7 +142,6 @@ impl Default for Sink {
         Sink {
             chunk: Vec::new(),
             full: Vec::new(),
-            pending: 0,
             written: 0,
             sha256: Sha256::new(),
             crc64: Crc::new(CrcAlgorithm::Crc64Xz),
@@ -162,7 +154,6 @@ impl Sink {
         if !self.chunk.is_empty() {
             self.full.push(Bytes::from(std::mem::take(&mut self.chunk)));
         }
-        self.pending = 0;
         std::mem::take(&mut self.full)
     }
 }
@@ -172,7 +163,6 @@ impl Write for Sink {
         self.sha256.update(bytes);
         self.crc64.update(bytes);
         self.written += bytes.len() as u64;
-        self.pending += bytes.len();
         if self.chunk.len() + bytes.len() > CHUNK_BYTES && !self.chunk.is_empty() {
             self.full.push(Bytes::from(std::mem::take(&mut self.chunk)));
         }

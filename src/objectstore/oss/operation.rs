@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 /// One operation. All of them are harmless to repeat: a put or a part replaces itself, deletes and aborts of what is
-/// gone succeed or say so, a second Initiate leaves an empty upload that `cleanup` finds, and the two that are not
+/// gone succeed or say so, a second Initiate leaves an empty upload that `list_uploads` finds, and the two that are not
 /// (a put that must not overwrite, Complete) have their second answer resolved by a look at the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
