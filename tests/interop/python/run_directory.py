@@ -12,7 +12,7 @@ import zstandard
 from row_sum import BINARY, BOOLEAN, DOUBLE, INTEGER, STRING, row_sum
 from sandbox import equal
 
-SCHEMA = os.path.join(os.path.dirname(__file__), "..", "..", "schemas", "manifest-v1.schema.json")
+SCHEMA = os.path.join(os.path.dirname(__file__), "..", "..", "..", "schemas", "manifest-v1.schema.json")
 
 ARROW = {INTEGER: pyarrow.int64(), DOUBLE: pyarrow.float64(), BOOLEAN: pyarrow.bool_(), STRING: pyarrow.string(),
          BINARY: pyarrow.binary()}

@@ -72,7 +72,7 @@ def an_empty_table_has_a_backup_without_a_file():
 
 
 def fixtures_of_every_version_still_fit():
-    fixtures = os.path.join(os.path.dirname(__file__), "..", "fixtures")
+    fixtures = os.path.join(os.path.dirname(__file__), "..", "..", "fixtures")
     with open(os.path.join(fixtures, "manifest-v1.json"), encoding="utf-8") as file:
         schema().validate(json.load(file))
     for manifest in glob.glob(os.path.join(fixtures, "vaults", "**", "manifest.json"), recursive=True):
@@ -80,7 +80,7 @@ def fixtures_of_every_version_still_fit():
 
 
 def the_schema_refuses_what_is_no_manifest():
-    with open(os.path.join(os.path.dirname(__file__), "..", "fixtures", "manifest-v1.json"), encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(__file__), "..", "..", "fixtures", "manifest-v1.json"), encoding="utf-8") as file:
         text = file.read()
     for wrong in [
             {"format_version": 2}, {"kind": "delta"}, {"run": "../x"}, {"started_at": "2026-11-22 17:24:19"},

@@ -1,0 +1,45 @@
+//! The languages that the judges are written in.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::provision::Interpreter;
+use crate::python;
+
+/// A language with its own directory of scripts.
+#[derive(Debug, Clone, Copy)]
+pub enum Language {
+    Python,
+}
+
+const ALL: [Language; 1] = [Language::Python];
+
+/// What became of each language that a case asked for, in the order of [`ALL`].
+static PROVISIONED: [OnceLock<Result<Interpreter, String>>; ALL.len()] =
+    [const { OnceLock::new() }; ALL.len()];
+
+impl Language {
+    /// What runs its scripts, installed on first use; or why this machine cannot.
+    pub fn interpreter(self) -> Result<&'static Interpreter, &'static str> {
+        let provision = match self {
+            Language::Python => python::provision,
+        };
+        PROVISIONED[self as usize].get_or_init(provision).as_ref().map_err(String::as_str)
+    }
+}
+
+/// The languages that were asked for and could not be had, with the reason.
+pub fn missing() -> impl Iterator<Item = (Language, &'static str)> {
+    ALL.into_iter().filter_map(|language| {
+        let reason = PROVISIONED[language as usize].get()?.as_ref().err()?;
+        Some((language, reason.as_str()))
+    })
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Language::Python => "Python",
+        })
+    }
+}
