@@ -1,4 +1,5 @@
-//! PlainBuffer, the row format of Table Store's requests, pages and Stream records: bytes to rows and back.
+//! The row formats of Table Store, bytes to rows and back: PlainBuffer, which requests, pages and Stream records have,
+//! and the row matrix ([`MatrixReader`]), which BulkExport has.
 //!
 //! ```text
 //! buffer = u32 0x75, row+                                      integers little-endian, fixed width
@@ -15,21 +16,25 @@
 //! The extension (the sequence info of a Stream record) is the one part that the format covers with no checksum.
 
 mod bare;
+mod block;
 mod crc8;
 #[cfg(target_arch = "x86_64")]
 mod crc8_clmul;
 mod error;
 mod extension;
 mod key;
+mod matrix_reader;
 mod name;
 mod reader;
 mod wire;
 mod writer;
 
 pub use bare::{decode_bare_key_value, decode_bare_value, write_bare_key_value, write_bare_value};
+pub use block::{BlockFormat, BlockReader};
 pub use crc8::{checksum, checksum_from};
 pub use error::{DecodeError, Fault};
 pub use key::{decode_key, decode_named_key, encode_key};
+pub use matrix_reader::MatrixReader;
 pub use reader::{RowReader, decode_request_row};
 pub use writer::{encode_row, write_header, write_row};
 

@@ -1,4 +1,8 @@
-//! PlainBuffer against bytes that the official SDKs made and agree on, and against bytes that nobody made.
+//! PlainBuffer and the row matrix against bytes that the official SDKs made and agree on, and against bytes that nobody
+//! made.
+
+#[path = "plainbuffer/row_matrix.rs"]
+mod row_matrix;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Shared;

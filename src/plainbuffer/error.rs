@@ -1,8 +1,8 @@
-//! What can be wrong with bytes that should be PlainBuffer.
+//! What can be wrong with bytes that should be PlainBuffer or a row matrix.
 
 /// Where decoding stopped and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not PlainBuffer at byte {offset}: {fault}")]
+#[error("cannot be decoded at byte {offset}: {fault}")]
 pub struct DecodeError {
     /// Bytes from the start of the input to the part that is wrong.
     pub offset: usize,
@@ -10,10 +10,10 @@ pub struct DecodeError {
     pub fault: Fault,
 }
 
-/// What is wrong with a part of a PlainBuffer.
+/// What is wrong with a part of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The first four bytes are not 0x75.
+    /// The first four bytes are not those of the format.
     #[error("wrong header")]
     Header,
     /// The input ends inside a row.
@@ -48,6 +48,9 @@ pub enum Fault {
     /// More primary key columns than a table can have.
     #[error("more than four primary key columns")]
     TooManyKeyColumns,
+    /// More columns than a request for a row matrix can name.
+    #[error("more than 1,024 columns")]
+    TooManyColumns,
     /// A cell does not match its checksum.
     #[error("cell checksum is {stored:#04x}, the bytes give {computed:#04x}")]
     CellChecksum {
@@ -64,6 +67,20 @@ pub enum Fault {
         /// As computed from the cells.
         computed: u8,
     },
+    /// A row matrix does not match its checksum.
+    #[error("checksum is {stored:#04x}, the bytes give {computed:#04x}")]
+    MatrixChecksum {
+        /// As stored.
+        stored: u8,
+        /// As computed from all bytes before it.
+        computed: u8,
+    },
+    /// A part of a row matrix does not begin where the header says.
+    #[error("the header says that this part begins elsewhere")]
+    Offset,
+    /// Two attribute columns of a row matrix have the same name.
+    #[error("two columns have the same name")]
+    RepeatedColumn,
     /// Bytes after the end.
     #[error("bytes after the end")]
     Trailing,

@@ -22,6 +22,8 @@ pub(super) const INTEGER: u8 = 0x00;
 pub(super) const DOUBLE: u8 = 0x01;
 pub(super) const BOOLEAN: u8 = 0x02;
 pub(super) const STRING: u8 = 0x03;
+/// No value; row matrix only.
+pub(super) const NULL: u8 = 0x06;
 pub(super) const BLOB: u8 = 0x07;
 pub(super) const INF_MIN: u8 = 0x09;
 pub(super) const INF_MAX: u8 = 0x0A;
@@ -33,3 +35,10 @@ pub(super) const INCREMENT: u8 = 0x04;
 
 /// Bytes of the body of a sequence info: three tags, i32, i64, i32.
 pub(super) const SEQUENCE_INFO_SIZE: u32 = 19;
+
+/// `SRM0`.
+pub(super) const MATRIX_HEADER: u32 = 0x304D_5253;
+pub(super) const MATRIX_CHECKSUM: u8 = 0x01;
+pub(super) const MATRIX_ROW: u8 = 0x02;
+pub(super) const MATRIX_ROW_COUNT: u8 = 0x03;
+pub(super) const MATRIX_ENTIRE_KEYS: u8 = 0x0A;
