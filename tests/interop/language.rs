@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::provision::Interpreter;
-use crate::python;
+use crate::{node, python};
 
 /// A language with its own directory of scripts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     Python,
+    Node,
 }
 
-const ALL: [Language; 1] = [Language::Python];
+/// Every language.
+pub const ALL: [Language; 2] = [Language::Python, Language::Node];
 
 /// What became of each language that a case asked for, in the order of [`ALL`].
 static PROVISIONED: [OnceLock<Result<Interpreter, String>>; ALL.len()] =
@@ -23,8 +25,26 @@ impl Language {
     pub fn interpreter(self) -> Result<&'static Interpreter, &'static str> {
         let provision = match self {
             Language::Python => python::provision,
+            Language::Node => node::provision,
         };
         PROVISIONED[self as usize].get_or_init(provision).as_ref().map_err(String::as_str)
+    }
+
+    /// What its Table Store SDK has that not all of them have: `splits` of a new table, the row `after` an update,
+    /// `atomic` batches, filters that `page` through columns.
+    pub fn table_store_features(self) -> &'static [&'static str] {
+        match self {
+            Language::Python => &["splits"],
+            Language::Node => &["after", "page"],
+        }
+    }
+
+    /// The script behind [`crate::sdk::Sdk`].
+    pub fn table_store_script(self) -> &'static str {
+        match self {
+            Language::Python => "table_store.py",
+            Language::Node => "table_store.js",
+        }
     }
 }
 
@@ -40,6 +60,7 @@ impl fmt::Display for Language {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Language::Python => "Python",
+            Language::Node => "Node.js",
         })
     }
 }

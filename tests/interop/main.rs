@@ -6,22 +6,26 @@
 //! it fails.
 
 mod language;
+mod node;
 mod provision;
 mod python;
 mod sandbox_process;
+mod sdk;
+mod table_store;
+mod value;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use language::Language::{self, Python};
+use provision::Interpreter;
 use sandbox_process::SandboxProcess;
+use sdk::Sdk;
+use table_store::Scenario;
 
 fn main() -> ExitCode {
-    let cases = vec![
-        case("the_table_store_sdk_reads_back_every_row_it_wrote", Python, "rows.py", &[]),
-        case("the_table_store_sdk_pages_through_ranges", Python, "pages.py", &[]),
-        case("the_table_store_sdk_writes_and_reads_batches", Python, "batches.py", &[]),
+    let mut cases = vec![
         case("the_table_store_sdk_shows_the_services_refusals", Python, "limits.py", &[]),
         case("oss2_puts_gets_lists_copies_and_deletes_objects", Python, "objects.py", &[]),
         case("oss2_uploads_in_parts_and_resumes", Python, "uploads.py", &[]),
@@ -33,6 +37,9 @@ fn main() -> ExitCode {
             &["mixed=mixed:rows=5000,seed=3", "larger=mixed:rows=12000,seed=4", "nothing=iot:rows=0,seed=1"],
         ),
     ];
+    for (sentence, scenario) in table_store::SCENARIOS {
+        cases.extend(language::ALL.map(|language| table_store_case(sentence, language, scenario)));
+    }
     let conclusion = libtest_mimic::run(&Arguments::from_args(), cases);
     for (language, reason) in language::missing() {
         eprintln!("SKIPPED: no case in {language} ran: {reason}");
@@ -42,15 +49,34 @@ fn main() -> ExitCode {
 
 /// A case that runs a script against a sandbox of its own that holds `tables`; it fails with all that the script said.
 fn case(name: &str, language: Language, script: &'static str, tables: &'static [&'static str]) -> Trial {
-    Trial::ignorable_test(name, move || match language.interpreter() {
-        Ok(interpreter) => {
-            let sandbox = SandboxProcess::start(tables);
-            interpreter.run(script, sandbox.description())?;
-            sandbox.stop();
-            Ok(Completion::Completed)
-        }
+    needing(language, name, move |interpreter| {
+        let sandbox = SandboxProcess::start(tables);
+        interpreter.run(script, sandbox.description())?;
+        sandbox.stop();
+        Ok(())
+    })
+}
+
+/// A case in which the Table Store SDK of a language plays a scenario.
+fn table_store_case(sentence: &str, language: Language, scenario: Scenario) -> Trial {
+    needing(language, &format!("the_table_store_sdk_{sentence}"), move |_| {
+        let sandbox = SandboxProcess::start(&[]);
+        scenario(&mut Sdk::start(language, "", sandbox.description())?);
+        sandbox.stop();
+        Ok(())
+    })
+}
+
+/// A case that cannot run without a language.
+fn needing(
+    language: Language,
+    name: &str,
+    work: impl FnOnce(&Interpreter) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let run = move || match language.interpreter() {
+        Ok(interpreter) => work(interpreter).map(|()| Completion::Completed),
         Err(reason) if std::env::var("CI").as_deref() == Ok("true") => Err(Failed::from(reason)),
         Err(reason) => Ok(Completion::ignored_with(reason)),
-    })
-    .with_kind(language.to_string())
+    };
+    Trial::ignorable_test(name, run).with_kind(language.to_string())
 }

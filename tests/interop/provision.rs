@@ -18,10 +18,15 @@ pub struct Interpreter {
 
 impl Interpreter {
     /// Runs a script to its end against a sandbox; all that it said when it fails.
+    pub fn run(&self, script: &str, sandbox: &str) -> Result<String, String> {
+        run(&mut self.command(script, sandbox)?)
+    }
+
+    /// A script, ready to start against a sandbox.
     ///
     /// The script finds in its environment: SANDBOX, the line that the sandbox described itself with; OTSVAULT, the
     /// program under test; and WORK_DIRECTORY, where it may write.
-    pub fn run(&self, script: &str, sandbox: &str) -> Result<String, String> {
+    pub fn command(&self, script: &str, sandbox: &str) -> Result<Command, String> {
         let work = root().join("work");
         std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         let mut command = Command::new(&self.program);
@@ -30,7 +35,8 @@ impl Interpreter {
             .env("SANDBOX", sandbox)
             .env("OTSVAULT", env!("CARGO_BIN_EXE_otsvault"))
             .env("WORK_DIRECTORY", work);
-        run(command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1"))
+        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+        Ok(command)
     }
 }
 
@@ -79,4 +85,15 @@ pub fn run(command: &mut Command) -> Result<String, String> {
 
 fn text(done: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+}
+
+/// What a program says of its version, when that is `minimum` or later.
+pub fn at_least(program: &str, said: String, minimum: (u32, u32)) -> Result<String, String> {
+    let mut numbers =
+        said.split(|character: char| !character.is_ascii_digit()).filter_map(|part| part.parse().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= minimum {
+        return Ok(said.trim().to_owned());
+    }
+    Err(format!("{program} {}.{} or later is needed, this is {}", minimum.0, minimum.1, said.trim()))
 }
