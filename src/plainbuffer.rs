@@ -26,6 +26,7 @@ mod key;
 mod matrix_reader;
 mod name;
 mod reader;
+mod template;
 mod wire;
 mod writer;
 
@@ -36,6 +37,7 @@ pub use error::{DecodeError, Fault};
 pub use key::{decode_key, decode_named_key, encode_key};
 pub use matrix_reader::MatrixReader;
 pub use reader::{RowReader, decode_request_row};
+pub use template::RowTemplate;
 pub use writer::{encode_row, write_header, write_row};
 
 /// Most primary key columns a table can have (service limit).

@@ -19,7 +19,9 @@ use crate::{Kind, Result};
     The first line on stdout is JSON: ots_endpoint, oss_endpoint, instance, bucket, region,\n\
     access_key_id, access_key_secret. The official SDKs can be pointed at it as they are.")]
 pub(super) struct SandboxArgs {
-    /// Table to generate, NAME=SHAPE:rows=N,seed=S; shapes are iot and mixed; can be repeated
+    /// Table to generate, NAME=SHAPE:rows=N,seed=S[,key=STYLE][,partitions=P][,skew=PERCENT]; can be repeated. SHAPE is
+    /// iot, wide, fat, sparse or mixed; STYLE is sequential, hashed, shared-prefix or binary; PERCENT of the rows are in
+    /// one partition
     #[arg(long = "table", value_name = "SPEC")]
     tables: Vec<GeneratedTable>,
     /// Table Store instance

@@ -1,6 +1,7 @@
 //! The sandbox's Table Store keeps the service's promises and refuses with its texts.
 
 mod client;
+mod generated;
 mod reads;
 mod streams;
 mod tables;

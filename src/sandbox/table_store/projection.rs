@@ -73,6 +73,16 @@ impl<'a> Projection<'a> {
         })
     }
 
+    /// Whether rows with up to `versions` versions of a column are wanted as they are.
+    pub fn takes_everything(&self, versions: usize) -> bool {
+        self.max_versions >= versions
+            && self.columns_to_get.is_empty()
+            && self.time_range.is_none()
+            && self.filter.is_none()
+            && self.start_column.is_none()
+            && self.end_column.is_none()
+    }
+
     /// Cuts `row`, which holds every readable version, down to what is wanted. `false` when the row is not returned
     /// at all: no named column is in it, or the filter fails.
     pub fn apply(&self, row: &mut Row<'_>) -> bool {

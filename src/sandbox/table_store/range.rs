@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use super::generated::GeneratedTable;
 use super::projection::{Asked, Projection};
 use super::request_row::{KeyPlace, decode_row, owned_key};
 use super::service_error::{Answer, ServiceError};
@@ -78,7 +79,12 @@ pub fn get_range(
         Some(_) => return Err(ServiceError::parameter("The limit must be greater than 0.")),
     };
     let mut page = Page::new(table, &projection, limit, fault);
-    if forward {
+    if let Some(generated) = table.generated_rows()
+        && projection.takes_everything(table.max_versions())
+        && fault == PageFault::None
+    {
+        page.encode(generated, &range, forward);
+    } else if forward {
         table.scan(&range, now, |row| page.visit(row));
     } else {
         table.scan_backward(&range.start, &range.end, now, |row| page.visit(row));
@@ -120,10 +126,7 @@ impl<'t> Page<'t> {
 
     fn visit(&mut self, row: &mut Row<'_>) -> ControlFlow<()> {
         let size = data_size(row, self.counts_timestamps);
-        let is_full = self.rows == self.limit
-            || self.scanned_rows == PAGE_ROWS
-            || (self.scanned_rows > 0 && self.scanned_size + size > PAGE_SIZE);
-        if is_full || self.fault == PageFault::Empty {
+        if self.is_full_for(size) || self.fault == PageFault::Empty {
             self.next = PrimaryKey::from_row(&row.key);
             return ControlFlow::Break(());
         }
@@ -140,6 +143,36 @@ impl<'t> Page<'t> {
             self.rows += 1;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether a row of `size` bytes must wait for the next page.
+    fn is_full_for(&self, size: usize) -> bool {
+        self.rows == self.limit
+            || self.scanned_rows == PAGE_ROWS
+            || (self.scanned_rows > 0 && self.scanned_size + size > PAGE_SIZE)
+    }
+
+    /// Fills the page from a generated table without making rows of it first.
+    fn encode(&mut self, generated: &GeneratedTable, range: &KeyRange, forward: bool) {
+        let indexes = match forward {
+            true => generated.rows_below(&range.start)..generated.rows_below(&range.end),
+            false => generated.rows_up_to(&range.end)..generated.rows_up_to(&range.start),
+        };
+        let mut body = std::mem::take(&mut self.body);
+        generated.encode(indexes, !forward, &mut body, |index, size, body| {
+            if self.is_full_for(size) {
+                self.next = Some(generated.key(index));
+                return false;
+            }
+            if body.is_empty() {
+                plainbuffer::write_header(body);
+            }
+            self.rows += 1;
+            self.scanned_rows += 1;
+            self.scanned_size += size;
+            true
+        });
+        self.body = body;
     }
 
     fn finish(mut self) -> proto::GetRangeResponse {

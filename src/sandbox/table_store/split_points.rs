@@ -1,8 +1,11 @@
-//! ComputeSplitPointsBySize: keys between ranges of about equal data size.
+//! ComputeSplitPointsBySize: keys between ranges of about equal data size. A range never crosses a partition, so that
+//! each has one location, unless a limit on the points makes it.
 
-use std::ops::ControlFlow;
+use std::iter;
+use std::ops::{ControlFlow, Range};
 
 use super::description;
+use super::generated::GeneratedTable;
 use super::range::read_consumed;
 use super::service_error::{Answer, ServiceError};
 use super::table::{Content, Table, data_size};
@@ -14,6 +17,9 @@ const SPLIT_UNIT: i64 = 100 << 20;
 
 /// Smallest unit, in bytes (asserted by the Java SDK's tests).
 const MIN_SPLIT_UNIT: i64 = 1 << 20;
+
+/// Machines that partitions are spread over.
+const MACHINES: usize = 8;
 
 /// Answers a ComputeSplitPointsBySize request at `now` (ms).
 ///
@@ -40,58 +46,83 @@ pub fn split_points(
             return Err(ServiceError::parameter("The value of SplitPointLimit must be greater than 0."));
         }
     };
-    let size = request.split_size.saturating_mul(unit);
-    let mut points = match &table.content {
-        Content::Generated(generated) => {
-            let row_size = average_row_size(table, generated.rows, now);
-            let step = (size as u64 / row_size.max(1)).max(1);
-            let step = step.max(generated.rows.div_ceil((limit as u64).saturating_add(1)));
-            let first_rows =
-                (1..).map(|split| step.saturating_mul(split)).take_while(|row| *row < generated.rows);
-            first_rows.map(|row| shortest_between(&generated.key(row - 1), generated.key(row))).collect()
-        }
-        Content::Stored(_) => stored_points(table, usize::try_from(size).unwrap_or(usize::MAX), now),
+    let size = u64::try_from(request.split_size.saturating_mul(unit)).unwrap_or(u64::MAX);
+    let mut partitions = match &table.content {
+        Content::Generated(generated) => generated_points(table, generated, size, now),
+        Content::Stored(_) => stored_points(table, size, now),
     };
-    points.truncate(limit);
+    let total: usize = partitions.iter().map(|points| points.len() + 1).sum();
+    if total - 1 > limit {
+        partitions = vec![thinned(table, partitions, limit)];
+    }
+    let mut points = Vec::with_capacity(total);
+    for (number, inner) in partitions.iter_mut().enumerate() {
+        points.extend((number > 0).then(|| table.boundaries[number - 1].clone()));
+        points.append(inner);
+    }
     let names = table.key_names();
     let encoded = points.iter().map(|point| plainbuffer::encode_key(&names, point).into()).collect();
     Ok(proto::ComputeSplitPointsBySizeResponse {
         consumed: read_consumed(0),
         schema: description::describe_key(&table.definition.primary_key),
         split_points: encoded,
-        locations: locations(points.len() + 1),
+        locations: locations(table, &points),
     })
 }
 
-/// Bytes per row, from up to 64 rows spread over a generated table.
-fn average_row_size(table: &Table, rows: u64, now: i64) -> u64 {
-    let Content::Generated(generated) = &table.content else { return 1 };
-    let samples = rows.min(64);
+/// Of more points than `limit`, that many, evenly chosen.
+fn thinned(table: &Table, partitions: Vec<Vec<PrimaryKey>>, limit: usize) -> Vec<PrimaryKey> {
+    let mut boundaries = table.boundaries.iter().cloned();
+    let all: Vec<_> =
+        partitions.into_iter().flat_map(|inner| inner.into_iter().chain(boundaries.next())).collect();
+    (1..=limit).map(|chosen| all[chosen * all.len() / (limit + 1)].clone()).collect()
+}
+
+/// Points inside each partition of a generated table: multiples of a number of rows.
+fn generated_points(table: &Table, generated: &GeneratedTable, size: u64, now: i64) -> Vec<Vec<PrimaryKey>> {
+    let step = (size / average_row_size(table, generated, now).max(1)).max(1);
+    let point = |row| shortest_between(&generated.key(row - 1), generated.key(row));
+    let inside = |rows: Range<u64>| {
+        (1..)
+            .map(move |cut| rows.start.saturating_add(step.saturating_mul(cut)))
+            .take_while(move |row| *row < rows.end)
+    };
+    generated.partition_rows().into_iter().map(|rows| inside(rows).map(point).collect()).collect()
+}
+
+/// Bytes per row by the data-size rule, from up to 64 rows spread over a generated table.
+fn average_row_size(table: &Table, generated: &GeneratedTable, now: i64) -> u64 {
+    let samples = generated.rows.min(64);
     let mut size = 0;
     for sample in 0..samples {
-        let key = generated.key(sample * (rows / samples));
+        let key = generated.key(sample * (generated.rows / samples));
         table.point(&key, now, |row| size += data_size(row, table.counts_timestamps()) as u64);
     }
     size.checked_div(samples).unwrap_or(1)
 }
 
-fn stored_points(table: &Table, split_size: usize, now: i64) -> Vec<PrimaryKey> {
+/// Points inside each partition of a stored table: wherever the rows since the last one reach the size.
+fn stored_points(table: &Table, split_size: u64, now: i64) -> Vec<Vec<PrimaryKey>> {
     let all = KeyRange::all(table.definition.primary_key.len());
-    let (mut points, mut size) = (Vec::new(), 0);
-    let mut previous: Option<PrimaryKey> = None;
+    let (mut partitions, mut size) = (vec![Vec::new(); table.boundaries.len() + 1], 0);
+    let mut previous: Option<(usize, PrimaryKey)> = None;
     table.scan(&all, now, |row| {
-        let key = PrimaryKey::from_row(&row.key);
-        if size >= split_size
-            && let (Some(previous), Some(key)) = (&previous, key.clone())
-        {
-            points.push(shortest_between(previous, key));
-            size = 0;
+        let Some(key) = PrimaryKey::from_row(&row.key) else { return ControlFlow::Continue(()) };
+        let partition = table.partition_of(&key);
+        match &previous {
+            Some((same, previous)) if *same == partition => {
+                if size >= split_size {
+                    partitions[partition].push(shortest_between(previous, key.clone()));
+                    size = 0;
+                }
+            }
+            _ => size = 0,
         }
-        size += data_size(row, table.counts_timestamps());
-        previous = key;
+        size += data_size(row, table.counts_timestamps()) as u64;
+        previous = Some((partition, key));
         ControlFlow::Continue(())
     });
-    points
+    partitions
 }
 
 /// The shortest prefix of `key` that, padded with INF_MIN, lies after `previous`.
@@ -101,11 +132,22 @@ fn shortest_between(previous: &PrimaryKey, mut key: PrimaryKey) -> PrimaryKey {
     key
 }
 
-/// Machines that hold `ranges` ranges: neighbours share one, in runs of at most 8.
-fn locations(ranges: usize) -> Vec<proto::compute_split_points_by_size_response::SplitLocation> {
-    let run = |number: usize| proto::compute_split_points_by_size_response::SplitLocation {
-        location: format!("{:032x}", 0xC0FF_EE00_0000_0000_0000_0000_0000_0000 + number as u128),
-        repeat: (ranges - number * 8).min(8) as i64,
+/// The machine of each range: that of the partition in which it begins. Partitions take turns on eight machines.
+fn locations(
+    table: &Table,
+    points: &[PrimaryKey],
+) -> Vec<proto::compute_split_points_by_size_response::SplitLocation> {
+    let machines = points.iter().map(|point| table.partition_of(point) % MACHINES);
+    let mut runs: Vec<(usize, i64)> = Vec::new();
+    for machine in iter::once(0).chain(machines) {
+        match runs.last_mut() {
+            Some((same, repeat)) if *same == machine => *repeat += 1,
+            _ => runs.push((machine, 1)),
+        }
+    }
+    let location = |(machine, repeat)| proto::compute_split_points_by_size_response::SplitLocation {
+        location: format!("{:032x}", 0xC0FF_EE00_0000_0000_0000_0000_0000_0000 + machine as u128),
+        repeat,
     };
-    (0..ranges.div_ceil(8)).map(run).collect()
+    runs.into_iter().map(location).collect()
 }

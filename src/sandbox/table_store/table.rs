@@ -42,11 +42,19 @@ impl Table {
         Table {
             definition: table.definition(),
             reserved_changed_at_s: 0,
-            boundaries: Vec::new(),
+            boundaries: table.boundaries(),
             ready_at: i64::MIN,
             last_increment: 0,
             history: None,
             content: Content::Generated(table),
+        }
+    }
+
+    /// The generated table behind this one, if there is one.
+    pub fn generated_rows(&self) -> Option<&GeneratedTable> {
+        match &self.content {
+            Content::Generated(generated) => Some(generated),
+            Content::Stored(_) => None,
         }
     }
 
@@ -63,9 +71,11 @@ impl Table {
         }
     }
 
-    /// Whether the service counts 8 bytes for the timestamp of every version.
+    /// Whether the service counts 8 bytes for the timestamp of every version. Those of generated cells were all given.
     pub fn counts_timestamps(&self) -> bool {
-        self.max_versions() > 1 || self.definition.options.time_to_live.is_some_and(|seconds| seconds != -1)
+        matches!(self.content, Content::Generated(_))
+            || self.max_versions() > 1
+            || self.definition.options.time_to_live.is_some_and(|seconds| seconds != -1)
     }
 
     /// Shows the rows in `range` that can be seen at `now` (ms), each with every readable version, in key order or
@@ -170,6 +180,11 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The number of the partition that holds `key`, or the rows just behind it if it is a bound.
+    pub fn partition_of(&self, key: &PrimaryKey) -> usize {
+        self.boundaries.partition_point(|boundary| boundary.parts() <= key.parts())
     }
 
     /// The names of the key columns, in key order.

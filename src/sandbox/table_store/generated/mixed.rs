@@ -2,14 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use super::keys::Keys;
 use super::{FIRST_TIMESTAMP, GeneratedTable, hash};
-use crate::model::{DefinedColumn, KeyPart, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType, Row, ValueType};
+use crate::model::{DefinedColumn, KeyPart, PrimaryKeyType, Row, ValueType};
 use crate::sandbox::table_store::stored::{StoredRow, StoredValue};
 
 pub(super) const MAX_VERSIONS: i32 = 5;
 
 /// Rows that share the STRING key: 25 INTEGERs with 4 BINARYs each.
-const ROWS_PER_GROUP: u64 = 100;
+pub(super) const ROWS_PER_GROUP: u64 = 100;
 
 const BINARIES: [&[u8]; 4] = [b"", b"\0", b"\0\xff", b"\xff"];
 
@@ -31,54 +32,44 @@ const DOUBLES: [u64; 10] = [
 
 const INTEGERS: [i64; 6] = [i64::MIN, i64::MAX, 0, -1, 1 << 53, (1 << 53) + 1];
 
-pub(super) fn primary_key() -> Vec<PrimaryKeyColumn> {
-    let columns = [
-        ("region", PrimaryKeyType::String),
-        ("number", PrimaryKeyType::Integer),
-        ("tag", PrimaryKeyType::Binary),
-    ];
-    columns
-        .map(|(name, column_type)| PrimaryKeyColumn {
-            name: name.to_owned(),
-            column_type,
-            auto_increment: false,
-        })
-        .into()
-}
+pub(super) const KEY: [(&str, PrimaryKeyType); 3] = [
+    ("region", PrimaryKeyType::String),
+    ("number", PrimaryKeyType::Integer),
+    ("tag", PrimaryKeyType::Binary),
+];
 
 pub(super) fn defined_columns() -> Vec<DefinedColumn> {
     vec![DefinedColumn { name: "fixed".to_owned(), column_type: ValueType::Integer }]
 }
 
-/// The first group has an empty STRING. Later groups begin with U+FB01, then U+1D4B6: ascending in UTF-8, descending
-/// in UTF-16.
-pub(super) fn key(table: &GeneratedTable, index: u64) -> PrimaryKey {
-    let group = index / ROWS_PER_GROUP;
-    let initial = if group < table.rows / ROWS_PER_GROUP / 2 { '\u{fb01}' } else { '\u{1d4b6}' };
-    let region = if group == 0 { String::new() } else { format!("{initial}{group:010}") };
-    let within = index % ROWS_PER_GROUP;
+/// The STRING of a group: empty for the first. Later groups begin with U+FB01, then U+1D4B6: ascending in UTF-8,
+/// descending in UTF-16.
+pub(super) fn region(groups: u64, group: u64) -> String {
+    let initial = if group < groups / 2 { '\u{fb01}' } else { '\u{1d4b6}' };
+    if group == 0 { String::new() } else { format!("{initial}{group:010}") }
+}
+
+/// The INTEGER and the BINARY of the row that is the one `within` its group.
+pub(super) fn rest_of_key(within: u64) -> [KeyPart; 2] {
     let number = match within / 4 {
         0 => i64::MIN,
         24 => i64::MAX,
         step => (step as i64 - 12) * 1_000,
     };
-    let tag = BINARIES[(within % 4) as usize].to_vec();
-    PrimaryKey(vec![KeyPart::String(region), KeyPart::Integer(number), KeyPart::Binary(tag)])
+    [KeyPart::Integer(number), KeyPart::Binary(BINARIES[(within % 4) as usize].to_vec())]
 }
 
 pub(super) fn scan<F>(table: &GeneratedTable, indexes: impl Iterator<Item = u64>, mut visit: F)
 where
-    F: FnMut(&mut Row<'_>) -> ControlFlow<()>,
+    F: FnMut(u64, &mut Row<'_>) -> ControlFlow<()>,
 {
-    let columns = primary_key();
+    let keys = Keys::new(table);
     for index in indexes {
-        let (key, cells) = (key(table, index), cells(table, index));
+        let (key, cells) = (table.key_in(&keys, index), cells(table, index));
         let mut row = Row::default();
-        row.key.extend(
-            columns.iter().zip(key.parts()).map(|(column, part)| (column.name.as_str(), part.as_value())),
-        );
+        row.key.extend(KEY.iter().map(|(name, _)| *name).zip(key.parts().iter().map(KeyPart::as_value)));
         cells.view(&mut row, MAX_VERSIONS as usize, i64::MIN);
-        if visit(&mut row).is_break() {
+        if visit(index, &mut row).is_break() {
             return;
         }
     }
