@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::provision::Interpreter;
-use crate::{node, python};
+use crate::{go, java, node, python};
 
 /// A language with its own directory of scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
+    Java,
+    Go,
     Python,
     Node,
 }
 
 /// Every language.
-pub const ALL: [Language; 2] = [Language::Python, Language::Node];
+pub const ALL: [Language; 4] = [Language::Java, Language::Go, Language::Python, Language::Node];
 
 /// What became of each language that a case asked for, in the order of [`ALL`].
 static PROVISIONED: [OnceLock<Result<Interpreter, String>>; ALL.len()] =
@@ -26,6 +28,8 @@ impl Language {
         let provision = match self {
             Language::Python => python::provision,
             Language::Node => node::provision,
+            Language::Go => go::provision,
+            Language::Java => java::provision,
         };
         PROVISIONED[self as usize].get_or_init(provision).as_ref().map_err(String::as_str)
     }
@@ -36,6 +40,8 @@ impl Language {
         match self {
             Language::Python => &["splits"],
             Language::Node => &["after", "page"],
+            Language::Go => &["after", "page", "atomic"],
+            Language::Java => &["after", "page", "atomic"],
         }
     }
 
@@ -44,6 +50,8 @@ impl Language {
         match self {
             Language::Python => "table_store.py",
             Language::Node => "table_store.js",
+            Language::Go => "table_store",
+            Language::Java => "TableStore",
         }
     }
 }
@@ -61,6 +69,8 @@ impl fmt::Display for Language {
         formatter.write_str(match self {
             Language::Python => "Python",
             Language::Node => "Node.js",
+            Language::Go => "Go",
+            Language::Java => "Java",
         })
     }
 }

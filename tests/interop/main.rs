@@ -5,6 +5,8 @@
 //! language that is not on this machine is reported as ignored, by case and once more at the end, unless `CI=true`, where
 //! it fails.
 
+mod go;
+mod java;
 mod language;
 mod node;
 mod provision;

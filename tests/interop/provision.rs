@@ -73,6 +73,20 @@ pub fn installed(
     Ok(directory)
 }
 
+/// The files of a directory with their content, and one text that changes when any of them does.
+pub fn copied(directory: &Path) -> Result<(Vec<(String, String)>, String), String> {
+    let said = |error: std::io::Error| format!("{}: {error}", directory.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let content = std::fs::read_to_string(entry.path()).map_err(said)?;
+        files.push((entry.file_name().to_string_lossy().into_owned(), content));
+    }
+    files.sort();
+    let wanted = files.iter().map(|(name, content)| format!("{name}\n{content}\n")).collect();
+    Ok((files, wanted))
+}
+
 /// Runs a command to its end; its output, or what went wrong with all that it said.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let program = Path::new(command.get_program()).display().to_string();

@@ -14,9 +14,10 @@
 //! - filter: `{"column", "is" (one of == != > >= < <=), "value", "pass_if_missing", "latest_only"}`, `{"and": [...]}`,
 //!   `{"or": [...]}`, `{"not": filter}`, `{"page": [offset, limit]}`
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ pub struct Sdk {
     child: Child,
     stdin: ChildStdin,
     answers: Receiver<String>,
+    /// All of stderr, once it has ended.
+    complaints: Option<JoinHandle<String>>,
 }
 
 /// What the service said when it refused.
@@ -49,6 +52,7 @@ impl Sdk {
             .env("FLAVOUR", flavour)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{language} does not start: {error}"))?;
         let stdin = child.stdin.take().expect("stdin is a pipe");
@@ -57,7 +61,14 @@ impl Sdk {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Ok(Sdk { language, child, stdin, answers })
+        let mut stderr = child.stderr.take().expect("stderr is a pipe");
+        let complaints = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            // A broken pipe ends the text, which is for people.
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Sdk { language, child, stdin, answers, complaints: Some(complaints) })
     }
 
     /// Whether the SDK has something that not all of them have.
@@ -69,12 +80,13 @@ impl Sdk {
     pub fn call(&mut self, what: &str, arguments: Value) -> Result<Value, Refusal> {
         let mut call = arguments;
         call["do"] = json!(what);
-        let said = |problem: &str| format!("{} {problem} at {}", self.language, shortened(&call.to_string()));
-        writeln!(self.stdin, "{call}").unwrap_or_else(|_| panic!("{}", said("has ended")));
-        let line =
-            self.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}", said("did not answer")));
-        let answer: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}: {line}", said("babbled")));
+        if writeln!(self.stdin, "{call}").is_err() {
+            self.fail("has ended", &call);
+        }
+        let Ok(line) = self.answers.recv_timeout(PATIENCE) else { self.fail("did not answer", &call) };
+        let Ok(answer) = serde_json::from_str::<Value>(&line) else {
+            self.fail(&format!("babbled: {line}"), &call)
+        };
         match answer.get("error") {
             None => Ok(answer["ok"].clone()),
             Some(error) => {
@@ -82,6 +94,14 @@ impl Sdk {
                 Err(Refusal { code: text(0), text: text(1) })
             }
         }
+    }
+
+    /// Ends the SDK and the case, with what the SDK complained about.
+    fn fail(&mut self, problem: &str, call: &Value) -> ! {
+        let _ = self.child.kill();
+        let complaints =
+            self.complaints.take().and_then(|complaints| complaints.join().ok()).unwrap_or_default();
+        panic!("{} {problem} at {}\n{complaints}", self.language, shortened(&call.to_string()));
     }
 
     /// A call that must succeed.
