@@ -3,11 +3,13 @@
 //! Promises: requests are verified and limited as by the service, with its texts; row changes are atomic; pages,
 //! capacity units and data sizes follow the documented rules. Tables are stored or [`generated`]. Secondary
 //! indexes are kept as definitions, their rows are not maintained. A Stream has one shard that never closes and
-//! no `origin_record`. Not served: local transactions, search indexes, BulkExport and BulkImport, compressed requests; such
-//! calls are refused, never half done.
+//! no `origin_record`. Not served: local transactions, search indexes; such calls are refused, never half done.
 
 mod auth;
+mod block;
+mod bulk_import;
 mod change;
+mod compression;
 mod description;
 mod filter;
 pub mod generated;

@@ -42,14 +42,27 @@ impl Client {
         body: Vec<u8>,
         secret: &str,
     ) -> Result<(u16, reqwest::header::HeaderMap, Vec<u8>), reqwest::Error> {
+        self.send_with(operation, body, secret, &[]).await
+    }
+
+    /// As [`Client::send`] with more `x-ots-*` headers.
+    pub async fn send_with(
+        &self,
+        operation: &str,
+        body: Vec<u8>,
+        secret: &str,
+        more: &[(&'static str, &str)],
+    ) -> Result<(u16, reqwest::header::HeaderMap, Vec<u8>), reqwest::Error> {
         let about = self.sandbox.description();
-        let headers = [
+        let mut headers = vec![
             ("x-ots-accesskeyid", about.access_key_id.clone()),
             ("x-ots-apiversion", "2015-12-31".to_owned()),
             ("x-ots-contentmd5", md5_base64(&body)),
             ("x-ots-date", jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()),
             ("x-ots-instancename", about.instance.clone()),
         ];
+        headers.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        headers.sort_unstable();
         let mut text = format!("/{operation}\nPOST\n\n");
         let mut request = self.http.post(format!("{}/{operation}", about.ots_endpoint));
         for (name, value) in headers {

@@ -88,6 +88,7 @@ async fn a_page_ends_before_4_mib_scanned_and_a_filter_can_leave_it_empty() {
         column_value: operand.into(),
         filter_if_missing: true,
         latest_version_only: true,
+        value_trans_rule: None,
     };
     let filter = proto::Filter {
         r#type: proto::FilterType::FtSingleColumnValue as i32,

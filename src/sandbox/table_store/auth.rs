@@ -120,7 +120,8 @@ impl Account {
         ResponseKey(self.access_key_secret.as_bytes().to_vec())
     }
 
-    /// The headers of a response: digest of the body, content type, request id, date, and the signature over these.
+    /// The headers of a response: digest of the body, content type, request id, date, `more` (`x-ots-*` names above
+    /// `x-ots-requestid`, ascending), and the signature over these.
     ///
     /// The Python SDK adds up every `x-ots-*` header it sees, so nothing may add one later.
     pub fn response_headers(
@@ -130,25 +131,31 @@ impl Account {
         digest: String,
         request_id: &str,
         now: Timestamp,
-    ) -> [(&'static str, String); 5] {
-        let mut headers = [
+        more: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
             ("x-ots-contentmd5", digest),
             ("x-ots-contenttype", "protocol buffer".to_owned()),
             ("x-ots-date", now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
             ("x-ots-requestid", request_id.to_owned()),
-            ("authorization", String::new()),
         ];
+        headers.extend(more);
         let mut text = String::new();
-        for (name, value) in &headers[..4] {
+        for (name, value) in &headers {
             let _ = writeln!(text, "{name}:{value}");
         }
         text.push_str(path);
-        headers[4].1 = format!("OTS {}:{}", self.access_key_id, sign::<Hmac<Sha1>>(&key.0, text.as_bytes()));
+        let signature = sign::<Hmac<Sha1>>(&key.0, text.as_bytes());
+        headers.push(("authorization", format!("OTS {}:{signature}", self.access_key_id)));
         headers
     }
 }
 
-fn optional<'a>(headers: &'a HeaderMap, name: &str) -> Answer<Option<&'a str>> {
+/// The value of a header.
+///
+/// # Errors
+/// `OTSParameterInvalid` when it is no text.
+pub fn optional<'a>(headers: &'a HeaderMap, name: &str) -> Answer<Option<&'a str>> {
     match headers.get(name).map(|value| value.to_str()) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value.trim())),
@@ -156,7 +163,11 @@ fn optional<'a>(headers: &'a HeaderMap, name: &str) -> Answer<Option<&'a str>> {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Answer<&'a str> {
+/// As [`optional`] for a header that must be there and not empty.
+///
+/// # Errors
+/// `OTSParameterInvalid`.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Answer<&'a str> {
     optional(headers, name)?
         .filter(|value| !value.is_empty())
         .ok_or_else(|| ServiceError::parameter(format!("Missing header: {name}.")))

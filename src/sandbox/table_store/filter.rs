@@ -7,8 +7,9 @@ use super::stored::StoredValue;
 use crate::model::{PrimaryKeyValue, Row, Value};
 use crate::{plainbuffer, proto};
 
-/// Comparisons that one filter may hold ("Limits" in the developer guide).
-const MAX_COMPARISONS: usize = 10;
+/// Filters that one filter may hold, itself included (asserted by the Java SDK's tests; the documents say 10
+/// conditions). Also bounds how deep they can be nested.
+const MAX_FILTERS: usize = 32;
 
 /// A decoded filter.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Filter {
         filter_if_missing: bool,
         /// Older versions do not count.
         latest_version_only: bool,
+        /// What of the value is compared.
+        transfer: Option<Transfer>,
     },
     /// NOT, AND, OR.
     Combine(proto::LogicalOperator, Vec<Filter>),
@@ -37,34 +40,62 @@ pub enum Filter {
     },
 }
 
+/// A value transfer rule: compares a part of a STRING, read as another type.
+///
+/// The part is the first capture group of the first match, or the match where there is no group. What is no STRING,
+/// does not match or cannot be read so is treated as a missing column (own reading; the documents do not say).
+#[derive(Debug)]
+pub struct Transfer {
+    regex: regex::Regex,
+    cast: proto::VariantType,
+}
+
+impl Transfer {
+    fn decode(rule: &proto::ValueTransferRule) -> Answer<Transfer> {
+        // Bounds what a pattern from the network may cost to build, in bytes.
+        let regex = regex::RegexBuilder::new(&rule.regex).size_limit(1 << 20).build();
+        let regex = regex.map_err(|_| ServiceError::parameter("Deserialize relation filter failed."))?;
+        match rule.cast_type {
+            None => Ok(Transfer { regex, cast: proto::VariantType::VtString }),
+            Some(cast) => match proto::VariantType::try_from(cast) {
+                Ok(cast) if cast != proto::VariantType::VtNull => Ok(Transfer { regex, cast }),
+                _ => Err(ServiceError::parameter("Deserialize relation filter failed.")),
+            },
+        }
+    }
+
+    fn apply<'v>(&self, value: Value<'v>) -> Option<Value<'v>> {
+        let Value::String(text) = value else { return None };
+        let found = self.regex.captures(text)?;
+        let part = found.get(1).or_else(|| found.get(0))?.as_str();
+        Some(match self.cast {
+            proto::VariantType::VtInteger => Value::Integer(part.parse().ok()?),
+            proto::VariantType::VtDouble => Value::Double(part.parse().ok()?),
+            proto::VariantType::VtString => Value::String(part),
+            proto::VariantType::VtBlob => Value::Binary(part.as_bytes()),
+            proto::VariantType::VtNull => return None,
+        })
+    }
+}
+
 impl Filter {
     /// Decodes and checks a filter.
     ///
     /// # Errors
-    /// `OTSParameterInvalid`, in own wording: not a filter, more than 10 comparisons, a feature that the sandbox does
-    /// not evaluate (value transfer rules).
+    /// `OTSParameterInvalid`: not a filter, more than 32 of them.
     pub fn decode(bytes: &[u8]) -> Answer<Filter> {
-        let filter = decode_nested(&decode_all(bytes)?, 0)?;
-        if filter.comparison_count() > MAX_COMPARISONS {
-            let text = format!("The number of conditions in filter exceeds the limit: {MAX_COMPARISONS}.");
-            return Err(ServiceError::parameter(text));
-        }
-        Ok(filter)
+        let filter = proto::Filter::decode(bytes)
+            .map_err(|_| ServiceError::parameter("Deserialize filter failed."))?;
+        decode_nested(&filter, &mut 0)
     }
 
     /// As [`Filter::decode`] for the condition of a write, which cannot paginate.
     pub fn decode_condition(bytes: &[u8]) -> Answer<Filter> {
         match Filter::decode(bytes)? {
-            Filter::Paginate { .. } => Err(invalid("a condition cannot paginate")),
+            Filter::Paginate { .. } => {
+                Err(ServiceError::parameter("Invalid condition: a condition cannot paginate."))
+            }
             filter => Ok(filter),
-        }
-    }
-
-    fn comparison_count(&self) -> usize {
-        match self {
-            Filter::Compare { .. } => 1,
-            Filter::Combine(_, parts) => parts.iter().map(Filter::comparison_count).sum(),
-            Filter::Paginate { .. } => 0,
         }
     }
 
@@ -80,19 +111,29 @@ impl Filter {
     /// Whether the row passes.
     pub fn matches(&self, row: &Row<'_>) -> bool {
         match self {
-            Filter::Compare { comparator, column, operand, filter_if_missing, latest_version_only } => {
+            Filter::Compare {
+                comparator,
+                column,
+                operand,
+                filter_if_missing,
+                latest_version_only,
+                transfer,
+            } => {
                 let key =
                     row.key.iter().filter(|(name, _)| name == column).map(|(_, value)| key_value(*value));
                 let cells = row.cells.iter().filter(|cell| cell.name == column).map(|cell| cell.value);
-                let mut values = key.chain(cells).flatten().peekable();
+                let count = if *latest_version_only { 1 } else { usize::MAX };
+                let values = key.chain(cells).flatten().take(count);
+                let transferred = |value| match transfer {
+                    None => Some(value),
+                    Some(transfer) => transfer.apply(value),
+                };
+                let mut values = values.filter_map(transferred).peekable();
                 match comparator {
                     proto::ComparatorType::CtExist => values.peek().is_some(),
                     proto::ComparatorType::CtNotExist => values.peek().is_none(),
                     _ if values.peek().is_none() => !filter_if_missing,
-                    _ => {
-                        let count = if *latest_version_only { 1 } else { usize::MAX };
-                        values.take(count).any(|value| compare(*comparator, value, operand.as_value()))
-                    }
+                    _ => values.any(|value| compare(*comparator, value, operand.as_value())),
                 }
             }
             Filter::Combine(proto::LogicalOperator::LoNot, parts) => {
@@ -109,58 +150,72 @@ impl Filter {
     }
 }
 
-fn invalid(why: impl std::fmt::Display) -> ServiceError {
-    ServiceError::parameter(format!("Invalid filter: {why}."))
+fn decode_part<M: Message + Default>(bytes: &[u8], what: &str) -> Answer<M> {
+    M::decode(bytes).map_err(|_| ServiceError::parameter(format!("Deserialize {what} filter failed.")))
 }
 
-/// Decodes a message that must be understood in full: what this schema does not know would change the meaning.
-fn decode_all<M: Message + Default>(bytes: &[u8]) -> Answer<M> {
-    let message = M::decode(bytes).map_err(invalid)?;
-    match message.encoded_len() == bytes.len() {
-        true => Ok(message),
-        false => Err(ServiceError::unsupported("a filter with a value transfer rule")),
+/// `seen` counts the filters decoded so far.
+fn decode_nested(filter: &proto::Filter, seen: &mut usize) -> Answer<Filter> {
+    let refuse = |text: String| Err(ServiceError::parameter(text));
+    *seen += 1;
+    if *seen > MAX_FILTERS {
+        return refuse(format!("The count of filter exceeds the max: {MAX_FILTERS}."));
     }
-}
-
-fn decode_nested(filter: &proto::Filter, depth: usize) -> Answer<Filter> {
-    if depth > MAX_COMPARISONS {
-        return Err(invalid("nested too deeply"));
-    }
-    match proto::FilterType::try_from(filter.r#type).map_err(invalid)? {
-        proto::FilterType::FtSingleColumnValue => {
-            let compare: proto::SingleColumnValueFilter = decode_all(&filter.filter)?;
+    match proto::FilterType::try_from(filter.r#type) {
+        Ok(proto::FilterType::FtSingleColumnValue) => {
+            let compare: proto::SingleColumnValueFilter = decode_part(&filter.filter, "relation")?;
             super::schema::check_column_name(&compare.column_name)?;
+            let Ok(comparator) = proto::ComparatorType::try_from(compare.comparator) else {
+                return refuse(format!("Invalid relation operator: {}.", compare.comparator));
+            };
+            let Ok(operand) = plainbuffer::decode_bare_value(&compare.column_value) else {
+                return refuse("Deserialize relation filter failed.".to_owned());
+            };
             Ok(Filter::Compare {
-                comparator: proto::ComparatorType::try_from(compare.comparator).map_err(invalid)?,
-                operand: plainbuffer::decode_bare_value(&compare.column_value).map_err(invalid)?.into(),
+                comparator,
+                operand: operand.into(),
+                transfer: compare.value_trans_rule.as_ref().map(Transfer::decode).transpose()?,
                 column: compare.column_name,
                 filter_if_missing: compare.filter_if_missing,
                 latest_version_only: compare.latest_version_only,
             })
         }
-        proto::FilterType::FtCompositeColumnValue => {
-            let combined: proto::CompositeColumnValueFilter = decode_all(&filter.filter)?;
-            let operator = proto::LogicalOperator::try_from(combined.combinator).map_err(invalid)?;
+        Ok(proto::FilterType::FtCompositeColumnValue) => {
+            let combined: proto::CompositeColumnValueFilter = decode_part(&filter.filter, "composite")?;
+            let Ok(operator) = proto::LogicalOperator::try_from(combined.combinator) else {
+                return refuse(format!("Invalid relation operator: {}.", combined.combinator));
+            };
             let mut parts = Vec::new();
             for part in &combined.sub_filters {
-                match decode_nested(part, depth + 1)? {
-                    Filter::Paginate { .. } => return Err(invalid("a pagination cannot be combined")),
+                match decode_nested(part, seen)? {
+                    Filter::Paginate { .. } => {
+                        return refuse("Invalid type of sub-filter: FT_COLUMN_PAGINATION.".to_owned());
+                    }
                     part => parts.push(part),
                 }
             }
-            let is_not = operator == proto::LogicalOperator::LoNot;
-            if parts.is_empty() || (is_not && parts.len() > 1) {
-                return Err(invalid(format!("{} operands", parts.len())));
+            match operator {
+                proto::LogicalOperator::LoNot if parts.len() != 1 => {
+                    refuse("Invalid NOT operator: the number of sub-filters must be 1.".to_owned())
+                }
+                // More than two are let through: every SDK can send them.
+                proto::LogicalOperator::LoAnd | proto::LogicalOperator::LoOr if parts.len() < 2 => {
+                    refuse("Invalid AND/OR operator: the number of sub-filters must be 2.".to_owned())
+                }
+                _ => Ok(Filter::Combine(operator, parts)),
             }
-            Ok(Filter::Combine(operator, parts))
         }
-        proto::FilterType::FtColumnPagination => {
-            let page: proto::ColumnPaginationFilter = decode_all(&filter.filter)?;
+        Ok(proto::FilterType::FtColumnPagination) => {
+            let page: proto::ColumnPaginationFilter = decode_part(&filter.filter, "column pagination")?;
             match (usize::try_from(page.offset), usize::try_from(page.limit)) {
                 (Ok(offset), Ok(limit)) if limit > 0 => Ok(Filter::Paginate { offset, limit }),
-                _ => Err(invalid("offset must be at least 0 and limit greater than 0")),
+                (Err(_), _) => {
+                    refuse("Offset in ColumnPaginationFilter must be greater than or equal to 0.".to_owned())
+                }
+                _ => refuse("Limit in ColumnPaginationFilter must be greater than 0.".to_owned()),
             }
         }
+        Err(_) => refuse(format!("Invalid type of filter: {}.", filter.r#type)),
     }
 }
 
@@ -225,6 +280,7 @@ mod tests {
             column_value: column_value.into(),
             filter_if_missing: true,
             latest_version_only: latest,
+            value_trans_rule: None,
         };
         let kind = proto::FilterType::FtSingleColumnValue as i32;
         proto::Filter { r#type: kind, filter: filter.encode_to_vec().into() }
@@ -270,16 +326,66 @@ mod tests {
     }
 
     #[test]
-    fn more_than_ten_comparisons_and_what_is_not_understood_are_refused() {
+    fn filters_that_mean_nothing_are_refused_with_the_services_texts() {
+        use proto::LogicalOperator::{LoAnd, LoNot, LoOr};
         let one = compare(proto::ComparatorType::CtEqual, "a", Value::Integer(5), true);
-        let many = combine(proto::LogicalOperator::LoOr, vec![one.clone(); 11]);
-        assert!(Filter::decode(&many.encode_to_vec()).unwrap_err().message.contains("exceeds the limit"));
-        let mut unknown = one.filter.to_vec();
-        unknown.extend_from_slice(&[0x32, 0]);
-        let unknown = proto::Filter { filter: unknown.into(), ..one };
-        let refusal = Filter::decode(&unknown.encode_to_vec()).unwrap_err();
-        assert!(refusal.message.starts_with("Unsupported operation"), "{refusal:?}");
-        assert!(Filter::decode(b"\xff").is_err());
+        let typed = |kind, filter: Vec<u8>| proto::Filter { r#type: kind, filter: filter.into() };
+        let page = |offset, limit| {
+            let page = proto::ColumnPaginationFilter { offset, limit };
+            typed(proto::FilterType::FtColumnPagination as i32, page.encode_to_vec())
+        };
+        let mut deep = one.clone();
+        for _ in 0..32 {
+            deep = combine(LoNot, vec![deep]);
+        }
+        for (filter, text) in [
+            (combine(LoOr, vec![one.clone(); 32]), "The count of filter exceeds the max: 32."),
+            (deep, "The count of filter exceeds the max: 32."),
+            (
+                combine(LoNot, vec![one.clone(); 2]),
+                "Invalid NOT operator: the number of sub-filters must be 1.",
+            ),
+            (
+                combine(LoAnd, vec![one.clone()]),
+                "Invalid AND/OR operator: the number of sub-filters must be 2.",
+            ),
+            (
+                combine(LoAnd, vec![one.clone(), page(0, 1)]),
+                "Invalid type of sub-filter: FT_COLUMN_PAGINATION.",
+            ),
+            (page(-1, 1), "Offset in ColumnPaginationFilter must be greater than or equal to 0."),
+            (page(0, 0), "Limit in ColumnPaginationFilter must be greater than 0."),
+            (typed(9, Vec::new()), "Invalid type of filter: 9."),
+            (typed(1, vec![0xff]), "Deserialize relation filter failed."),
+            (typed(2, vec![0xff]), "Deserialize composite filter failed."),
+            (typed(3, vec![0xff]), "Deserialize column pagination filter failed."),
+        ] {
+            assert_eq!(Filter::decode(&filter.encode_to_vec()).unwrap_err().message, text);
+        }
+        assert!(Filter::decode(&combine(LoOr, vec![one; 31]).encode_to_vec()).is_ok());
+        assert_eq!(Filter::decode(b"\xff").unwrap_err().message, "Deserialize filter failed.");
+    }
+
+    #[test]
+    fn a_value_transfer_rule_compares_a_part_of_a_string_as_another_type() {
+        let rule = |regex: &str, cast: proto::VariantType| {
+            let mut filter = compare(proto::ComparatorType::CtEqual, "s", Value::Integer(42), true);
+            let mut single = proto::SingleColumnValueFilter::decode(filter.filter.clone()).unwrap();
+            single.value_trans_rule =
+                Some(proto::ValueTransferRule { regex: regex.to_owned(), cast_type: Some(cast as i32) });
+            filter.filter = single.encode_to_vec().into();
+            Filter::decode(&filter.encode_to_vec())
+        };
+        let text = Row { cells: vec![Cell::put("s", Value::String("t1:42,t2:7"), None)], ..Row::default() };
+        let number = Row { cells: vec![Cell::put("s", Value::Integer(42), None)], ..Row::default() };
+        let first = rule("t1:([0-9]+),", proto::VariantType::VtInteger).unwrap();
+        assert!(first.matches(&text) && !first.matches(&number));
+        assert!(!rule("t2:([0-9]+)", proto::VariantType::VtInteger).unwrap().matches(&text));
+        assert!(!rule("t3:([0-9]+)", proto::VariantType::VtInteger).unwrap().matches(&text));
+        assert!(!rule("t1:([0-9]+),", proto::VariantType::VtString).unwrap().matches(&text));
+        for broken in [rule("(", proto::VariantType::VtInteger), rule("x", proto::VariantType::VtNull)] {
+            assert_eq!(broken.unwrap_err().message, "Deserialize relation filter failed.");
+        }
     }
 
     #[test]

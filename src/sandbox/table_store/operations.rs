@@ -7,11 +7,11 @@ use super::instance::{Call, Instance};
 use super::range::{self, PageFault};
 use super::request_row::ChangeKind;
 use super::service_error::{Answer, ServiceError};
-use super::{rows, split_points, stream, tables};
+use super::{bulk_import, rows, split_points, stream, tables};
 use crate::proto;
 
 /// Every operation that is served.
-pub const OPERATIONS: [&str; 17] = [
+pub const OPERATIONS: [&str; 19] = [
     "CreateTable",
     "DescribeTable",
     "UpdateTable",
@@ -25,6 +25,8 @@ pub const OPERATIONS: [&str; 17] = [
     "UpdateRow",
     "DeleteRow",
     "BatchWriteRow",
+    "BulkExport",
+    "BulkImport",
     "ListStream",
     "DescribeStream",
     "GetShardIterator",
@@ -92,6 +94,12 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             proto::DeleteRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "BatchWriteRow" => rows::batch_write_row(instance, &decode(body)?, call)?.encode_to_vec(),
+        "BulkExport" => {
+            let request: proto::BulkExportRequest = decode(body)?;
+            let work = |table: &_| range::bulk_export(table, &request, now, page_fault);
+            instance.read(&request.table_name, now, work)?.encode_to_vec()
+        }
+        "BulkImport" => bulk_import::bulk_import(instance, &decode(body)?, call)?.encode_to_vec(),
         "ListStream" => stream::list(instance, &decode(body)?)?.encode_to_vec(),
         "DescribeStream" => stream::describe(instance, &decode(body)?)?.encode_to_vec(),
         "GetShardIterator" => stream::iterator(instance, &decode(body)?, now)?.encode_to_vec(),

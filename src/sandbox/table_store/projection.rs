@@ -21,7 +21,7 @@ pub struct Projection<'a> {
     end_column: Option<&'a str>,
 }
 
-/// The same fields as three request messages name them.
+/// The same fields as every read names them.
 pub struct Asked<'a> {
     /// Empty means all.
     pub columns_to_get: &'a [String],
@@ -37,12 +37,46 @@ pub struct Asked<'a> {
     pub end_column: Option<&'a str>,
 }
 
+macro_rules! asked_from {
+    ($($message:ty),*) => {$(
+        impl<'a> From<&'a $message> for Asked<'a> {
+            fn from(request: &'a $message) -> Asked<'a> {
+                Asked {
+                    columns_to_get: &request.columns_to_get,
+                    time_range: request.time_range.as_ref(),
+                    max_versions: request.max_versions,
+                    filter: request.filter.as_deref(),
+                    start_column: request.start_column.as_deref(),
+                    end_column: request.end_column.as_deref(),
+                }
+            }
+        }
+    )*};
+}
+
+asked_from!(proto::GetRowRequest, proto::TableInBatchGetRowRequest, proto::GetRangeRequest);
+
+/// BulkExport: the newest version of each column.
+impl<'a> From<&'a proto::BulkExportRequest> for Asked<'a> {
+    fn from(request: &'a proto::BulkExportRequest) -> Asked<'a> {
+        Asked {
+            columns_to_get: &request.columns_to_get,
+            time_range: None,
+            max_versions: Some(1),
+            filter: request.filter.as_deref(),
+            start_column: None,
+            end_column: None,
+        }
+    }
+}
+
 impl<'a> Projection<'a> {
     /// Checks the fields. `no_version` is the operation's text for a request without any version condition.
     ///
     /// # Errors
     /// `OTSParameterInvalid`.
-    pub fn new(asked: Asked<'a>, no_version: &str) -> Answer<Projection<'a>> {
+    pub fn new(asked: impl Into<Asked<'a>>, no_version: &str) -> Answer<Projection<'a>> {
+        let asked = asked.into();
         if asked.columns_to_get.len() > MAX_COLUMNS_TO_GET {
             let count = asked.columns_to_get.len();
             return Err(ServiceError::parameter(format!(
@@ -86,6 +120,11 @@ impl<'a> Projection<'a> {
     /// Cuts `row`, which holds every readable version, down to what is wanted. `false` when the row is not returned
     /// at all: no named column is in it, or the filter fails.
     pub fn apply(&self, row: &mut Row<'_>) -> bool {
+        self.cut(row) && self.filter(row)
+    }
+
+    /// Cuts `row` down to the wanted columns and versions. `false` when no named column is in it.
+    pub fn cut(&self, row: &mut Row<'_>) -> bool {
         if !self.columns_to_get.is_empty() {
             row.cells.retain(|cell| self.columns_to_get.contains(&cell.name));
             let names_key = || row.key.iter().any(|(name, _)| self.columns_to_get.contains(name));
@@ -105,6 +144,11 @@ impl<'a> Projection<'a> {
         if self.max_versions < usize::MAX {
             self.keep_newest(row);
         }
+        true
+    }
+
+    /// Whether a row that was cut passes the filter; a pagination cuts it further.
+    pub fn filter(&self, row: &mut Row<'_>) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.apply(row))
     }
 

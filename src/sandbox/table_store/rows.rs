@@ -1,16 +1,18 @@
 //! Reads and writes of single rows and of batches.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::change::Change;
 use super::instance::{Call, Instance};
-use super::projection::{Asked, Projection};
+use super::projection::Projection;
 use super::range::read_consumed;
 use super::request_row::{ChangeKind, KeyPlace, check_size, decode_row, owned_key};
 use super::service_error::{Answer, ServiceError};
 use super::table::{Table, data_size};
 use super::{change, schema};
-use crate::model::Row;
+use crate::model::{PrimaryKeyValue, Row};
 use crate::{plainbuffer, proto};
 
 /// Rows of one BatchGetRow (asserted by the Java SDK's tests, as the next).
@@ -28,17 +30,7 @@ pub fn get_row(
     request: &proto::GetRowRequest,
     now: i64,
 ) -> Answer<proto::GetRowResponse> {
-    let projection = Projection::new(
-        Asked {
-            columns_to_get: &request.columns_to_get,
-            time_range: request.time_range.as_ref(),
-            max_versions: request.max_versions,
-            filter: request.filter.as_deref(),
-            start_column: request.start_column.as_deref(),
-            end_column: request.end_column.as_deref(),
-        },
-        "No version condition is specified.",
-    )?;
+    let projection = Projection::new(request, "No version condition is specified.")?;
     if request.token.as_ref().is_some_and(|token| !token.is_empty()) || request.transaction_id.is_some() {
         return Err(ServiceError::unsupported("paging inside a row, local transactions"));
     }
@@ -77,21 +69,14 @@ pub fn batch_get_row(
     call: &Call,
 ) -> Answer<proto::BatchGetRowResponse> {
     let count: usize = request.tables.iter().map(|table| table.primary_key.len()).sum();
+    if count == 0 {
+        return Err(ServiceError::parameter("No row specified in the request of BatchGetRow."));
+    }
     check_row_count(count, MAX_BATCH_READ)?;
+    check_table_names(request.tables.iter().map(|table| table.table_name.as_str()))?;
     let mut tables = Vec::new();
     for asked in &request.tables {
-        schema::check_table_name(&asked.table_name)?;
-        let projection = Projection::new(
-            Asked {
-                columns_to_get: &asked.columns_to_get,
-                time_range: asked.time_range.as_ref(),
-                max_versions: asked.max_versions,
-                filter: asked.filter.as_deref(),
-                start_column: asked.start_column.as_deref(),
-                end_column: asked.end_column.as_deref(),
-            },
-            "No version condition is specified while querying row.",
-        )?;
+        let projection = Projection::new(asked, "No version condition is specified while querying row.")?;
         if asked.token.iter().any(|token| !token.is_empty()) {
             return Err(ServiceError::unsupported("paging inside a row"));
         }
@@ -134,11 +119,50 @@ fn check_row_count(count: usize, limit: usize) -> Answer<()> {
     if count > limit {
         return Err(ServiceError::parameter(format!("Rows count exceeds the upper limit: {limit}.")));
     }
-    if count == 0 {
-        // Own wording.
-        return Err(ServiceError::parameter("No row is specified in the batch."));
+    Ok(())
+}
+
+/// Refuses bad names, and a name that stands twice.
+fn check_table_names<'a>(names: impl Iterator<Item = &'a str>) -> Answer<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        schema::check_table_name(name)?;
+        if !seen.insert(name) {
+            return Err(ServiceError::parameter(format!("Duplicated table name: '{name}'.")));
+        }
     }
     Ok(())
+}
+
+/// Refuses a batch of too many changes, of none, and of none for one of its tables.
+///
+/// # Errors
+/// `OTSParameterInvalid`.
+pub fn check_write_count<'a>(tables: impl IntoIterator<Item = (&'a str, usize)>) -> Answer<()> {
+    let mut total = None;
+    for (name, rows) in tables {
+        if rows == 0 {
+            return Err(ServiceError::parameter(format!("No operation is specified for table: '{name}'.")));
+        }
+        total = Some(total.unwrap_or(0) + rows);
+    }
+    match total {
+        None => Err(ServiceError::parameter("No row is specified in BatchWriteRow.")),
+        Some(total) => check_row_count(total, MAX_BATCH_WRITE),
+    }
+}
+
+/// What a change of a batch is asked to do.
+///
+/// # Errors
+/// `OTSParameterInvalid`.
+pub fn requested_kind(operation_type: i32) -> Answer<ChangeKind> {
+    match proto::OperationType::try_from(operation_type) {
+        Ok(proto::OperationType::Put) => Ok(ChangeKind::Put),
+        Ok(proto::OperationType::Update) => Ok(ChangeKind::Update),
+        Ok(proto::OperationType::Delete) => Ok(ChangeKind::Delete),
+        Err(_) => Err(ServiceError::parameter("The type of row in batch write operation is invalid.")),
+    }
 }
 
 /// PutRow, UpdateRow and DeleteRow, whose messages have the same fields.
@@ -175,21 +199,15 @@ pub fn batch_write_row(
     request: &proto::BatchWriteRowRequest,
     call: &Call,
 ) -> Answer<proto::BatchWriteRowResponse> {
-    let count: usize = request.tables.iter().map(|table| table.rows.len()).sum();
-    check_row_count(count, MAX_BATCH_WRITE)?;
+    check_table_names(request.tables.iter().map(|table| table.table_name.as_str()))?;
+    check_write_count(request.tables.iter().map(|table| (table.table_name.as_str(), table.rows.len())))?;
     if request.transaction_id.is_some() {
         return Err(ServiceError::unsupported("local transactions"));
     }
     let mut tables = Vec::new();
     for asked in &request.tables {
-        schema::check_table_name(&asked.table_name)?;
         let changes = asked.rows.iter().map(|row| {
-            let kind = match proto::OperationType::try_from(row.r#type) {
-                Ok(proto::OperationType::Put) => ChangeKind::Put,
-                Ok(proto::OperationType::Update) => ChangeKind::Update,
-                Ok(proto::OperationType::Delete) => ChangeKind::Delete,
-                Err(error) => return Err(ServiceError::parameter(format!("{error}."))),
-            };
+            let kind = requested_kind(row.r#type)?;
             Change::decode(kind, &row.row_change, &row.condition, row.return_content.as_ref())
         });
         tables.push((asked.table_name.as_str(), changes.collect::<Answer<Vec<_>>>()?));
@@ -209,7 +227,16 @@ pub fn batch_write_row(
     Ok(proto::BatchWriteRowResponse { tables: tables.iter().map(answer).collect() })
 }
 
-fn write_one(instance: &Instance, name: &str, change: &Change<'_>, call: &Call) -> Answer<change::Written> {
+/// One change of a batch.
+///
+/// # Errors
+/// As the service.
+pub fn write_one(
+    instance: &Instance,
+    name: &str,
+    change: &Change<'_>,
+    call: &Call<'_>,
+) -> Answer<change::Written> {
     if let Some(fault) = call.row_fault(name) {
         return Err(fault);
     }
@@ -224,8 +251,12 @@ fn write_atomically(
 ) -> Vec<Answer<change::Written>> {
     let all_fail = |error: ServiceError| changes.iter().map(|_| Err(error.clone())).collect();
     let first = changes.first().and_then(Change::partition_key);
-    if changes.iter().any(|change| change.partition_key() != first) {
-        let text = "Data out of scope! All rows of an atomic batch must have the same partition key.";
+    if let Some(other) = changes.iter().map(Change::partition_key).find(|key| *key != first) {
+        let text = format!(
+            "Data out of scope of atomic. Atomic PartKey:{}. Data PartKey:{}",
+            shown(first),
+            shown(other)
+        );
         return all_fail(ServiceError::new(400, "OTSDataOutOfRange", text));
     }
     if let Some(fault) = changes.iter().find_map(|_| call.row_fault(name)) {
@@ -250,6 +281,18 @@ fn write_atomically(
     match written {
         Ok(written) => written.into_iter().map(Ok).collect(),
         Err(error) => all_fail(error),
+    }
+}
+
+/// A partition key as the service's messages show it.
+pub fn shown(partition_key: Option<PrimaryKeyValue<'_>>) -> String {
+    match partition_key {
+        Some(PrimaryKeyValue::Integer(value)) => value.to_string(),
+        Some(PrimaryKeyValue::String(value)) => value.to_owned(),
+        Some(PrimaryKeyValue::Binary(value)) => hex::encode(value),
+        Some(PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax) | None => {
+            String::new()
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::auth::{Account, ResponseKey, body_digest};
+use super::compression::{Compressed, deflate, inflate, response_headers};
 use super::instance::{Call, Instance};
 use super::operations;
 use super::range::PageFault;
@@ -40,6 +41,8 @@ struct AfterFaults {
     corrupt: Option<(u64, u8)>,
     page: PageFault,
     timeout: bool,
+    /// Not a fault: the client takes a compressed answer.
+    deflate: bool,
 }
 
 impl Handler for Front {
@@ -56,7 +59,14 @@ impl Handler for Front {
         };
         in_flight.bytes_in(request.body.bytes_read());
         let key = self.account.response_key(&request.headers).unwrap_or_else(|_| self.account.default_key());
-        let verified = self.check(request, body);
+        let mut after = AfterFaults::default();
+        let verified = match self.check(request, body) {
+            Ok((body, compressed)) => {
+                after.deflate = compressed.response;
+                inflated(body, compressed).await
+            }
+            Err(refusal) => Err(refusal),
+        };
         let body = match verified {
             Ok(body) => body,
             Err(refusal) => {
@@ -66,7 +76,6 @@ impl Handler for Front {
         };
         let table = operations::table_name(&operation, &body);
         let fault = self.instance.faults.check(Service::TableStore, &operation, &table);
-        let mut after = AfterFaults::default();
         match fault {
             None => {}
             Some(Action::Error { status, code, message }) => {
@@ -122,19 +131,14 @@ impl Handler for Front {
 
 impl Front {
     /// Checks everything that needs no table, and hands the body out.
-    fn check(&self, request: &Request, body: Option<Bytes>) -> Answer<Bytes> {
-        let too_large =
-            || ServiceError::new(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.");
-        let body = body.ok_or_else(too_large)?;
+    fn check(&self, request: &Request, body: Option<Bytes>) -> Answer<(Bytes, Compressed)> {
+        let body = body.ok_or_else(ServiceError::too_large)?;
         let now = Timestamp::now();
         self.account.verify(&request.method, &request.path, &request.headers, &body, now)?;
-        if request.headers.contains_key("x-ots-request-compress-type") {
-            return Err(ServiceError::unsupported("request compression"));
-        }
         if !request.query.is_empty() {
             return Err(ServiceError::parameter("A query string is not allowed."));
         }
-        Ok(body)
+        Ok((body, Compressed::requested(&request.headers, MAX_BODY)?))
     }
 
     async fn reply(
@@ -146,14 +150,21 @@ impl Front {
     ) -> HttpAnswer {
         let number = self.request_number.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00061a2b-5a5b-0000-0000-{number:012x}");
-        let (account, path, wrong_checksum) = (self.account.clone(), path.to_owned(), after.wrong_checksum);
+        let (account, path) = (self.account.clone(), path.to_owned());
+        let (wrong_checksum, may_deflate) = (after.wrong_checksum, after.deflate);
         let signed = tokio::task::spawn_blocking(move || {
             let (status, body) = match answer {
                 Ok(body) => (StatusCode::OK, body),
                 Err(error) => (StatusCode::from_u16(error.status).unwrap_or_default(), error.body()),
             };
             let digest = if wrong_checksum { body_digest(b"another body") } else { body_digest(&body) };
-            let headers = account.response_headers(&key, &path, digest, &request_id, Timestamp::now());
+            let deflated = (may_deflate && status.is_success()).then(|| deflate(&body)).flatten();
+            let (body, more) = match deflated {
+                Some(compressed) => (compressed, Vec::from(response_headers(body.len()))),
+                None => (body, Vec::new()),
+            };
+            let now = Timestamp::now();
+            let headers = account.response_headers(&key, &path, digest, &request_id, now, more);
             (status, headers, body)
         });
         let Ok((status, headers, body)) = signed.await else { return HttpAnswer::Drop };
@@ -171,4 +182,12 @@ impl Front {
         }
         HttpAnswer::Reply(reply)
     }
+}
+
+/// The body of a request as its operation reads it. Not on a thread that serves connections.
+async fn inflated(body: Bytes, compressed: Compressed) -> Answer<Bytes> {
+    let Some(size) = compressed.request_size else { return Ok(body) };
+    let work = tokio::task::spawn_blocking(move || inflate(&body, size));
+    work.await
+        .unwrap_or_else(|_| Err(ServiceError::new(500, "OTSInternalServerError", "The sandbox failed.")))
 }

@@ -53,6 +53,16 @@ impl ServiceError {
         ServiceError::new(404, "OTSObjectNotExist", "Requested table does not exist.")
     }
 
+    /// 413 `OTSRequestBodyTooLarge`.
+    pub fn too_large() -> ServiceError {
+        ServiceError::new(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.")
+    }
+
+    /// 409 `OTSRowOperationConflict`.
+    pub fn conflict() -> ServiceError {
+        ServiceError::new(409, "OTSRowOperationConflict", "Data is being modified by the other request.")
+    }
+
     /// 400 for something this sandbox does not do.
     pub fn unsupported(what: impl std::fmt::Display) -> ServiceError {
         ServiceError::parameter(format!("Unsupported operation: {what}."))
