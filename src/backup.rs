@@ -7,6 +7,7 @@
 //! - The same command after an interruption goes on with what is left; after a success it makes a new base.
 //! - Memory stays inside [`BackupOptions::memory_bytes`] whatever the table's size.
 
+mod cutting;
 mod lease_keeper;
 mod options;
 mod page_encoder;
@@ -14,17 +15,22 @@ mod page_reader;
 mod queue;
 mod range_task;
 mod resume;
+mod running;
 mod sample;
 mod scan;
+mod shares;
 mod splits;
 mod workers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 
 pub use options::BackupOptions;
+pub use queue::WorkerUse;
 
 use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
 use crate::columnar::ColumnPlan;
@@ -37,6 +43,7 @@ use lease_keeper::LeaseKeeper;
 use options::MemoryPlan;
 use range_task::RunContext;
 use scan::Scan;
+use shares::Shares;
 
 /// Written into every document as its author.
 const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
@@ -66,8 +73,10 @@ pub struct Backup {
     pub resumed_entries: usize,
     /// Rows that earlier attempts had finished.
     pub resumed_rows: u64,
-    /// Read capacity units of planning and sampling in this attempt, on top of the manifest's totals.
+    /// Read capacity units of planning, sampling and cutting in this attempt, on top of the manifest's totals.
     pub planning_capacity_units: u64,
+    /// How well this attempt's workers were used.
+    pub workers: WorkerUse,
 }
 
 /// Copies a table into a vault as a new base, or goes on with an unfinished one.
@@ -86,29 +95,85 @@ pub async fn backup(
     runtime: &Runtime,
 ) -> Result<Backup> {
     options.check()?;
-    let out_of_time = async {
-        runtime.shutdown.wait().await;
-        tokio::time::sleep(STOP_TIME).await;
-    };
-    tokio::select! {
-        outcome = run_leased(client, table, vault, options, runtime) => outcome,
-        () = out_of_time => Err(stopped(table)),
-    }
+    backup_within(&Shares::new(options), client, table, vault, options, runtime).await
 }
 
-async fn run_leased(
+/// One of many tables.
+#[derive(Debug, Clone)]
+pub struct TableRun {
+    /// Table name.
+    pub table: String,
+    /// Its own totals.
+    pub progress: Arc<Progress>,
+}
+
+/// Copies many tables, each as [`backup`] does, with the memory and the concurrency of one; at most
+/// [`BackupOptions::tables_at_once`] at a time. One that fails leaves the others alone. Gives the place in `tables` and
+/// the outcome of each, in the order in which they end.
+pub fn backup_all<'a>(
+    client: &'a TableStore,
+    tables: &'a [TableRun],
+    vault: &'a Vault,
+    options: &'a BackupOptions,
+    runtime: &'a Runtime,
+) -> impl Stream<Item = (usize, Result<Backup>)> + 'a {
+    let shares = Shares::new(options);
+    let one = move |(index, table): (usize, &'a TableRun)| {
+        let shares = shares.clone();
+        async move {
+            let runtime = Runtime { progress: table.progress.clone(), ..runtime.clone() };
+            let checked = options.check();
+            let outcome = match checked {
+                Ok(()) => backup_within(&shares, client, &table.table, vault, options, &runtime).await,
+                Err(error) => Err(error),
+            };
+            (index, outcome)
+        }
+    };
+    futures::stream::iter(tables.iter().enumerate()).map(one).buffer_unordered(options.tables_at_once)
+}
+
+async fn backup_within(
+    shares: &Shares,
     client: &TableStore,
     table: &str,
     vault: &Vault,
     options: &BackupOptions,
     runtime: &Runtime,
 ) -> Result<Backup> {
+    let publishing = AtomicBool::new(false);
+    let out_of_time = async {
+        runtime.shutdown.wait().await;
+        tokio::time::sleep(STOP_TIME).await;
+    };
+    tokio::select! {
+        outcome = run_leased(shares, client, table, vault, options, runtime, &publishing) => outcome,
+        () = out_of_time => Err(match publishing.load(Relaxed) {
+            false => stopped(table),
+            true => Error::new(Kind::Stopped, "tell whether the backup is committed")
+                .on(format!("of table `{table}`"))
+                .because("it was asked to stop, and the store has not answered the last write")
+                .hint("`otsvault list` says what it is; where it is not committed, the same command goes on"),
+        }),
+    }
+}
+
+async fn run_leased(
+    shares: &Shares,
+    client: &TableStore,
+    table: &str,
+    vault: &Vault,
+    options: &BackupOptions,
+    runtime: &Runtime,
+    publishing: &AtomicBool,
+) -> Result<Backup> {
     let described = until_stopped(&runtime.shutdown, table, client.describe_table(table)).await?;
     let definition = described.definition;
     let key_range = options.key_range(&definition.primary_key)?;
     let path = vault.table(client.instance(), table)?;
+    let memory = options.memory_plan(0);
     let job =
-        Job { client, vault, options, runtime, path, definition, key_range, memory: options.memory_plan(0) };
+        Job { shares, client, vault, options, runtime, path, definition, key_range, memory, publishing };
     let acquired = LeaseKeeper::acquire(vault, &job.path);
     let lease = Arc::new(until_stopped(&runtime.shutdown, table, acquired).await?);
     let outcome = job.run(&lease).await;
@@ -137,6 +202,7 @@ async fn until_stopped<T>(
 }
 
 struct Job<'a> {
+    shares: &'a Shares,
     client: &'a TableStore,
     vault: &'a Vault,
     options: &'a BackupOptions,
@@ -146,6 +212,8 @@ struct Job<'a> {
     key_range: KeyRange,
     /// Before the columns are known.
     memory: MemoryPlan,
+    /// From here on nobody but the store knows whether the run is committed.
+    publishing: &'a AtomicBool,
 }
 
 /// A run with its plan made, new or taken up.
@@ -161,7 +229,7 @@ struct Planned {
 impl Job<'_> {
     async fn run(&self, lease: &Arc<LeaseKeeper>) -> Result<Backup> {
         let shutdown = &self.runtime.shutdown;
-        let scan = Scan::new(self.client.clone(), self.definition.clone(), self.memory.page_bytes);
+        let scan = Scan::new(self.client.clone(), self.definition.clone(), self.shares.pages.clone());
         let planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
         lease.working_on(&planned.path.run);
         let memory = self.options.memory_plan(planned.started.columns.columns().len());
@@ -172,6 +240,7 @@ impl Job<'_> {
             plan: Arc::new(planned.started.columns.clone()),
             settings: self.writer_settings(&memory),
             memory,
+            shares: self.shares.clone(),
             target_file_bytes: self.options.target_file_bytes,
             cpu: self.runtime.cpu.clone(),
             progress: self.runtime.progress.clone(),
@@ -181,26 +250,30 @@ impl Job<'_> {
         };
         self.runtime.progress.planned(planned.splits.len() as u64);
         tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
-        workers::scan_all(context, planned.splits.clone(), planned.estimated_bytes).await?;
+        let workers = workers::scan_all(context, planned.splits.clone(), planned.estimated_bytes).await?;
 
-        let manifest = until_stopped(shutdown, &self.definition.name, self.commit(&planned, lease)).await?;
+        let manifest = until_stopped(shutdown, &self.definition.name, self.prepare(&planned, lease)).await?;
+        self.publishing.store(true, Relaxed);
+        // Not dropped by a stop: it would leave open whether the run exists.
+        catalog::publish(&**self.vault.store(), &planned.path, &manifest).await?;
         Ok(Backup {
             manifest,
             path: planned.path,
             resumed_entries: planned.done.len(),
             resumed_rows: planned.done.iter().map(|entry| entry.rows).sum(),
-            planning_capacity_units: planned.planning_capacity_units,
+            planning_capacity_units: planned.planning_capacity_units + workers.probe_capacity_units,
+            workers,
         })
     }
 
-    async fn commit(&self, planned: &Planned, lease: &LeaseKeeper) -> Result<Manifest> {
+    async fn prepare(&self, planned: &Planned, lease: &LeaseKeeper) -> Result<Manifest> {
         let store = &**self.vault.store();
         lease.confirm().await?;
         // A lost answer or a damaged page may have left an upload behind.
         resume::abort_open_uploads(store, &planned.path).await?;
         let entries = catalog::read_journal(store, &planned.path).await?;
         lease.ensure().await?;
-        catalog::commit(store, &planned.path, &planned.started, &entries, Timestamp::now()).await
+        catalog::prepare_commit(store, &planned.path, &planned.started, &entries, Timestamp::now()).await
     }
 
     async fn plan(&self, scan: &Scan) -> Result<Planned> {
@@ -209,14 +282,14 @@ impl Job<'_> {
         let splits =
             splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
                 .await?;
+        let _planning = self.shares.planning().await;
         let Some((path, started)) = earlier.unfinished else {
             return self.plan_new(scan, splits, earlier.columns).await;
         };
         resume::abort_open_uploads(store, &path).await?;
         let plan = Arc::new(started.columns.clone());
         let done =
-            resume::finished_entries(store, &path, &plan, &self.runtime.cpu, self.options.memory_bytes / 3)
-                .await?;
+            resume::finished_entries(store, &path, &plan, &self.runtime.cpu, &self.shares.pages).await?;
         let left = self.key_range.minus(done.iter().map(|entry| &entry.range));
         let points: Vec<_> = splits.ranges.iter().map(|range| range.start.clone()).collect();
         Ok(Planned {

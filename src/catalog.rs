@@ -20,7 +20,7 @@ mod manifest;
 mod run;
 mod vault;
 
-pub use commit::{commit, read_file_list};
+pub use commit::{prepare_commit, publish, read_file_list};
 pub use file_entry::{FileEntry, ReadCost, StoredFile};
 pub use ids::{FileId, RunId};
 pub use journal::{read_journal, write_journal};

@@ -5,6 +5,7 @@
 mod cell;
 mod definition;
 mod key;
+mod middle;
 mod range;
 mod row_sum;
 

@@ -338,3 +338,47 @@ async fn a_run_whose_lease_was_taken_commits_nothing() {
     let runs = find_runs(&**vault.store(), &vault.table("sandbox", "t").unwrap()).await.unwrap();
     assert!(matches!(runs.as_slice(), [RunState::Unfinished(..)]));
 }
+
+/// No split points at all: one range, which the workers cut while they read it.
+#[tokio::test]
+async fn without_split_points_every_worker_is_busy_to_the_end() {
+    let stage = Stage::with(On::Disk, &["t=iot:rows=600000,seed=7"]).await;
+    stage.fault(
+        Rule::new(Action::error(403, "OTSNoPermissionAccess", "on purpose"))
+            .on(Service::TableStore, "ComputeSplitPointsBySize"),
+    );
+    let options = otsvault::backup::BackupOptions {
+        target_file_bytes: 128 << 20,
+        memory_bytes: 128 << 20,
+        ..Stage::options()
+    };
+    let done = stage.back_up("t", &options).await.unwrap();
+    let used = done.workers;
+    let share = used.pages_until_idle as f64 / used.pages as f64;
+    println!("{used:?}, all busy until {:.1} %, {} files", share * 100.0, done.manifest.totals.files);
+    assert!(used.cuts >= 3, "{used:?}");
+    assert!(share >= 0.9, "{used:?}");
+    assert!(used.pages_all_busy as f64 >= 0.8 * used.pages as f64, "{used:?}");
+    assert!(done.manifest.totals.files <= used.cuts + 4, "one file per range: {used:?}");
+    stage.assert_equals_table("t", &done).await;
+}
+
+#[tokio::test]
+async fn a_cut_range_is_resumed_where_it_was_cut() {
+    let stage = Stage::with(On::Oss, &["t=iot:rows=400000,seed=9"]).await;
+    stage.fault(
+        Rule::new(Action::error(403, "OTSNoPermissionAccess", "on purpose"))
+            .on(Service::TableStore, "ComputeSplitPointsBySize"),
+    );
+    // The sample takes 4 pages, the cuts some more.
+    stage.fault(
+        Rule::new(Action::error(400, "OTSParameterInvalid", "on purpose"))
+            .on(Service::TableStore, "GetRange")
+            .when(When::Calls { first: 50, last: 1_000_000 }),
+    );
+    stage.back_up("t", &Stage::options()).await.unwrap_err();
+    stage.sandbox.faults().clear();
+    let done = stage.back_up("t", &Stage::options()).await.unwrap();
+    assert!(done.resumed_entries > 3, "several workers had files: {}", done.resumed_entries);
+    stage.assert_equals_table("t", &done).await;
+}

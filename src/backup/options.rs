@@ -29,6 +29,8 @@ pub struct BackupOptions {
     pub from_key: Option<PrimaryKey>,
     /// Where to stop, exclusive; may be a prefix. `None` copies to the last key.
     pub to_key: Option<PrimaryKey>,
+    /// Tables that are copied at the same time where there are many; 1 to 64. Default 4. They share memory and concurrency.
+    pub tables_at_once: usize,
 }
 
 impl Default for BackupOptions {
@@ -43,6 +45,7 @@ impl Default for BackupOptions {
             zstd_level: 3,
             from_key: None,
             to_key: None,
+            tables_at_once: 4,
         }
     }
 }
@@ -80,6 +83,10 @@ pub(super) struct MemoryPlan {
     pub batch_bytes: usize,
     /// Workers.
     pub concurrency: usize,
+    /// What one worker may hold besides pages.
+    pub worker_bytes: u64,
+    /// What all workers may hold besides pages.
+    pub all_workers_bytes: u64,
 }
 
 impl BackupOptions {
@@ -91,6 +98,9 @@ impl BackupOptions {
         };
         if !(1..=1024).contains(&self.concurrency) {
             return wrong("--concurrency", "it must be 1 to 1024");
+        }
+        if !(1..=64).contains(&self.tables_at_once) {
+            return wrong("--tables-at-once", "it must be 1 to 64");
         }
         if self.memory_bytes < SMALLEST_MEMORY {
             return wrong("--memory", "it must be at least 64MiB");
@@ -146,6 +156,8 @@ impl BackupOptions {
             batch_bytes: usize::try_from(share.min(8 << 20).min(self.target_file_bytes))
                 .unwrap_or(usize::MAX),
             concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
+            worker_bytes: (workers / concurrency).min(SHARES_PER_WORKER * share + width),
+            all_workers_bytes: workers,
         }
     }
 }

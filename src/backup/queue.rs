@@ -1,73 +1,366 @@
-//! The splits of a scan, dealt out as contiguous runs, stolen from the back.
+//! Who reads what: the splits of a scan, dealt out as contiguous runs, stolen from the back, and cut while they are
+//! read.
+//!
+//! The one invariant, under one lock: what is queued, what is running from its position on, and what was read tile the key
+//! range. A page counts as read only when [`SplitQueue::accept`] took it, which it does not when a cut has moved the
+//! end of the range below the page's; so no key is read for two files, whoever cuts when.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::model::KeyRange;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-/// Hands splits to workers. Each worker starts with a contiguous run, so that its files stay long; one that has
-/// nothing left takes the back half of the longest remaining run.
+use super::running::Running;
+use crate::model::{KeyRange, PrimaryKey};
+use crate::runtime::{Progress, RangeProgress};
+
+/// A range with less than this left is not cut: each cut makes a file, and a page is the least that pays one.
+const LEAST_PAGES: f64 = 4.0;
+
+/// A range with less left than this part of what a worker has read so far is not cut. Without cuts at that point the
+/// workers idle for the last 6 % of the scan at most, and no file is much smaller than a 32nd of a worker's share.
+const LEAST_SHARE: f64 = 1.0 / 16.0;
+
+/// The service's sizes leave PlainBuffer's framing out. A scan that took this many times the bytes was estimated too low.
+const ESTIMATE_TOLERANCE: u64 = 4;
+
+/// Hands ranges to workers. Each worker starts with a contiguous run of splits, so that its files stay long; one that
+/// has nothing left takes the back half of the longest remaining run; when nothing is queued, it cuts the range with most
+/// left.
 #[derive(Debug)]
 pub(super) struct SplitQueue {
-    runs: Mutex<Vec<VecDeque<KeyRange>>>,
+    state: Mutex<State>,
+    changed: Notify,
+    progress: Arc<Progress>,
+    /// Workers with a higher number wait until this many bytes were read.
+    useful: usize,
+    doubtful_bytes: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    runs: Vec<VecDeque<KeyRange>>,
+    running: Vec<Option<Running>>,
+    /// Share of the scan that one split is.
+    split_weight: f64,
+    share_done: f64,
+    bytes: u64,
+    next_id: u64,
+    used: WorkerUse,
+}
+
+/// How well the workers of a scan were used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct WorkerUse {
+    /// Workers.
+    pub workers: usize,
+    /// Pages read in this attempt.
+    pub pages: u64,
+    /// Of these, how many while every worker had a range.
+    pub pages_all_busy: u64,
+    /// Pages up to and with the last one that was read while every worker had a range.
+    pub pages_until_idle: u64,
+    /// Running ranges that were cut in two.
+    pub cuts: u64,
+    /// Requests that looked for a place to cut.
+    pub probes: u64,
+    /// Read capacity units of these requests.
+    pub probe_capacity_units: u64,
+}
+
+/// What a worker is to do.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Read this range.
+    Range(KeyRange),
+    /// Look for a place to cut this one. Nobody else does meanwhile.
+    Cut(Candidate),
+    /// Wait for a change and ask again.
+    Wait,
+    /// Everything is read.
+    Done,
+}
+
+/// A running range that is worth a cut.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    holder: usize,
+    id: u64,
+    /// What is left of it.
+    pub left: KeyRange,
+    /// The highest key in it, if a probe has asked before.
+    pub last_key: Option<PrimaryKey>,
 }
 
 impl SplitQueue {
-    /// Deals `splits`, given in key order, to at most `workers` workers.
-    pub(super) fn new(splits: Vec<KeyRange>, workers: usize) -> SplitQueue {
-        let workers = workers.clamp(1, splits.len().max(1));
+    /// Deals `splits`, given in key order, to at most `workers` workers; only the first `useful` of them begin at once.
+    /// The others join when more than `estimated_bytes` by far were read.
+    pub(super) fn new(
+        splits: Vec<KeyRange>,
+        workers: usize,
+        useful: usize,
+        estimated_bytes: u64,
+        progress: Arc<Progress>,
+    ) -> SplitQueue {
+        let workers = workers.max(1);
+        let useful = useful.clamp(1, workers);
+        let dealt = useful.min(splits.len()).max(1);
         let total = splits.len();
         let mut splits = splits.into_iter();
         let runs = (0..workers)
             .map(|worker| {
-                let length = total * (worker + 1) / workers - total * worker / workers;
-                splits.by_ref().take(length).collect()
+                let until = |worker: usize| total * worker.min(dealt) / dealt;
+                splits.by_ref().take(until(worker + 1) - until(worker)).collect()
             })
             .collect();
-        SplitQueue { runs: Mutex::new(runs) }
+        let state = State {
+            runs,
+            running: (0..workers).map(|_| None).collect(),
+            split_weight: 1.0 / (total.max(1) as f64),
+            share_done: 0.0,
+            bytes: 0,
+            next_id: 0,
+            used: WorkerUse { workers, ..WorkerUse::default() },
+        };
+        let doubtful_bytes = estimated_bytes.saturating_mul(ESTIMATE_TOLERANCE);
+        SplitQueue { state: Mutex::new(state), changed: Notify::new(), progress, useful, doubtful_bytes }
     }
 
-    /// Workers that have a run of their own.
+    /// Workers, those included that begin later.
     pub(super) fn workers(&self) -> usize {
-        self.lock().len()
+        self.lock().runs.len()
     }
 
-    /// The next split for `worker`, or `None` when every split is taken.
-    pub(super) fn next(&self, worker: usize) -> Option<KeyRange> {
-        let mut runs = self.lock();
-        if let Some(split) = runs.get_mut(worker).and_then(VecDeque::pop_front) {
+    /// Ends when something changed since it was made and enabled.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// What `worker`, who reads nothing now, is to do next.
+    pub(super) fn next(&self, worker: usize) -> Next {
+        let mut state = self.lock();
+        let nothing_queued = state.runs.iter().all(VecDeque::is_empty);
+        if nothing_queued && state.running.iter().all(Option::is_none) {
+            return Next::Done;
+        }
+        if worker >= self.useful && state.bytes < self.doubtful_bytes {
+            return Next::Wait;
+        }
+        if let Some(range) = state.take_split(worker) {
+            let (id, weight) = (state.new_id(), state.split_weight);
+            state.start(worker, Running::new(id, range.clone(), weight));
+            return Next::Range(range);
+        }
+        match state.candidate() {
+            Some(candidate) => Next::Cut(candidate),
+            None => Next::Wait,
+        }
+    }
+
+    /// Takes a page of `body_bytes` of the range that `worker` reads, which ends at `page_end`, and returns where the range
+    /// ends now.
+    ///
+    /// # Errors
+    /// Where the range ends now, when that is below `page_end`: the page is not to be used.
+    pub(super) fn accept(
+        &self,
+        worker: usize,
+        page_end: &PrimaryKey,
+        body_bytes: usize,
+    ) -> Result<PrimaryKey, PrimaryKey> {
+        let mut state = self.lock();
+        state.bytes += body_bytes as u64;
+        let busy = state.running.iter().flatten().count() == state.running.len();
+        let Some(running) = state.running.get_mut(worker).and_then(Option::as_mut) else {
+            // Nobody can have cut what is not running.
+            return Ok(page_end.clone());
+        };
+        if *page_end > running.end {
+            return Err(running.end.clone());
+        }
+        running.advance(page_end);
+        let end = running.end.clone();
+        let range =
+            RangeProgress { id: running.id, pages: running.pages, share_left: 1.0 - running.share_read() };
+        state.used.pages += 1;
+        if busy {
+            state.used.pages_all_busy += 1;
+            state.used.pages_until_idle = state.used.pages;
+        }
+        self.progress.range(range, state.share_read());
+        drop(state);
+        self.changed.notify_waiters();
+        Ok(end)
+    }
+
+    /// `worker` reads its range again from `start` on, which nobody else was given. Returns where it ends now.
+    pub(super) fn rewind(&self, worker: usize, start: &PrimaryKey) -> Option<PrimaryKey> {
+        let mut state = self.lock();
+        let running = state.running.get_mut(worker)?.as_mut()?;
+        running.rewind(start.clone());
+        Some(running.end.clone())
+    }
+
+    /// `worker` has read its range to the end.
+    pub(super) fn finished(&self, worker: usize) {
+        let mut state = self.lock();
+        if let Some(ended) = state.running.get_mut(worker).and_then(Option::take) {
+            state.share_done += ended.weight;
+            self.progress.range_ended(ended.id, state.share_read());
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// A probe found the highest key of a candidate. Says whether what is left is still worth a cut; if not, the
+    /// candidate is free again.
+    pub(super) fn learn_last_key(&self, candidate: &Candidate, last_key: &PrimaryKey) -> bool {
+        let mut state = self.lock();
+        let least = state.least_pages();
+        let Some(running) = state.claimed(candidate) else { return false };
+        running.last_key = Some(last_key.clone());
+        running.claimed = running.pages_left().is_some_and(|left| left >= least);
+        running.claimed
+    }
+
+    /// Gives `[at, end)` of a candidate to `thief`, and says what that is; `None` when its holder has come past `at`
+    /// meanwhile. The candidate is free again.
+    pub(super) fn cut(&self, candidate: &Candidate, at: &PrimaryKey, thief: usize) -> Option<KeyRange> {
+        let mut state = self.lock();
+        let id = state.new_id();
+        let running = state.claimed(candidate)?;
+        running.claimed = false;
+        let (taken, read) = running.cut(at, id)?;
+        let range = KeyRange { start: taken.position.clone(), end: taken.end.clone() };
+        state.share_done += read;
+        state.used.cuts += 1;
+        state.start(thief, taken);
+        self.progress.range_cut();
+        drop(state);
+        self.changed.notify_waiters();
+        Some(range)
+    }
+
+    /// No place to cut was found; the candidate is free again.
+    pub(super) fn refuse(&self, candidate: &Candidate) {
+        if let Some(running) = self.lock().claimed(candidate) {
+            running.refuse();
+        }
+    }
+
+    /// A request that looked for a place to cut was answered.
+    pub(super) fn probed(&self, capacity_units: u64) {
+        let mut state = self.lock();
+        state.used.probes += 1;
+        state.used.probe_capacity_units += capacity_units;
+    }
+
+    /// How well the workers were used so far.
+    pub(super) fn used(&self) -> WorkerUse {
+        self.lock().used
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every state in between is a valid one.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_split(&mut self, worker: usize) -> Option<KeyRange> {
+        if let Some(split) = self.runs.get_mut(worker).and_then(VecDeque::pop_front) {
             return Some(split);
         }
-        let longest = runs.iter_mut().max_by_key(|run| run.len())?;
+        let longest = self.runs.iter_mut().max_by_key(|run| run.len())?;
         let mut stolen = longest.split_off(longest.len() / 2);
         let split = stolen.pop_front();
-        if let Some(own) = runs.get_mut(worker) {
+        if let Some(own) = self.runs.get_mut(worker) {
             *own = stolen;
         }
         split
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<VecDeque<KeyRange>>> {
-        // Every state in between is a valid one.
-        self.runs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn start(&mut self, worker: usize, range: Running) {
+        if let Some(place) = self.running.get_mut(worker) {
+            *place = Some(range);
+        }
+    }
+
+    /// Claims the running range with most left, if any is worth a cut.
+    fn candidate(&mut self) -> Option<Candidate> {
+        let least = self.least_pages();
+        let left = |running: &Running| running.pages_left().unwrap_or_default();
+        let ranges = self.running.iter_mut().enumerate();
+        let worth = ranges.filter_map(|(worker, running)| Some((worker, running.as_mut()?)));
+        let (holder, running) = worth
+            .filter(|(_, running)| running.may_be_cut(least))
+            .max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)))?;
+        running.claimed = true;
+        let left = KeyRange { start: running.position.clone(), end: running.end.clone() };
+        Some(Candidate { holder, id: running.id, left, last_key: running.last_key.clone() })
+    }
+
+    fn claimed(&mut self, candidate: &Candidate) -> Option<&mut Running> {
+        let running = self.running.get_mut(candidate.holder)?.as_mut()?;
+        (running.id == candidate.id).then_some(running)
+    }
+
+    fn least_pages(&self) -> f64 {
+        let share = self.used.pages as f64 / self.running.len() as f64;
+        (share * LEAST_SHARE).max(LEAST_PAGES)
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn share_read(&self) -> f64 {
+        let running: f64 =
+            self.running.iter().flatten().map(|running| running.weight * running.share_read()).sum();
+        (self.share_done + running).clamp(0.0, 1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeyPart, PrimaryKey};
+    use crate::model::KeyPart;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    fn at(value: i64) -> PrimaryKey {
+        PrimaryKey(vec![KeyPart::Integer(value)])
+    }
 
     fn splits(count: i64) -> Vec<KeyRange> {
-        KeyRange::all(1).split_at((1..count).map(|value| PrimaryKey(vec![KeyPart::Integer(value)])))
+        KeyRange::all(1).split_at((1..count).map(at))
+    }
+
+    fn queue(splits: Vec<KeyRange>, workers: usize) -> SplitQueue {
+        SplitQueue::new(splits, workers, workers, 0, Arc::new(Progress::default()))
+    }
+
+    fn range(next: Next) -> Option<KeyRange> {
+        match next {
+            Next::Range(range) => Some(range),
+            _ => None,
+        }
     }
 
     #[test]
     fn every_split_is_handed_out_once_whoever_asks() {
         for (count, workers) in [(1, 1), (1, 8), (7, 3), (100, 16)] {
-            let queue = SplitQueue::new(splits(count), workers);
+            let queue = queue(splits(count), workers);
             // The last worker asks for everything: it takes its own run, then steals the rest.
-            let mut taken: Vec<_> = std::iter::from_fn(|| queue.next(queue.workers() - 1)).collect();
+            let worker = queue.workers() - 1;
+            let mut taken: Vec<_> = std::iter::from_fn(|| {
+                queue.finished(worker);
+                range(queue.next(worker))
+            })
+            .collect();
             taken.sort_by(|a, b| a.start.cmp(&b.start));
             assert_eq!(KeyRange::all(1).check_tiled_by(&taken), Ok(()), "{count} splits, {workers} workers");
         }
@@ -75,13 +368,102 @@ mod tests {
 
     #[test]
     fn a_worker_reads_neighbours_one_after_the_other() {
-        let queue = SplitQueue::new(splits(8), 2);
-        let first = queue.next(0).unwrap();
-        let second = queue.next(0).unwrap();
+        let queue = queue(splits(8), 2);
+        let first = range(queue.next(0)).unwrap();
+        let second = range(queue.next(0)).unwrap();
         assert_eq!(first.end, second.start);
         // Worker 1 has splits 4..8; worker 0 has 2 left and then steals the back half of what worker 1 has.
-        assert!(queue.next(1).is_some() && queue.next(0).is_some() && queue.next(0).is_some());
-        let stolen = queue.next(0).unwrap();
-        assert_eq!(stolen, splits(8)[6]);
+        assert!([1, 0, 0].into_iter().all(|worker| range(queue.next(worker)).is_some()));
+        assert_eq!(range(queue.next(0)).unwrap(), splits(8)[6]);
+    }
+
+    #[test]
+    fn a_small_table_gets_few_workers_until_it_proves_larger() {
+        let queue = SplitQueue::new(splits(8), 4, 1, 1_000, Arc::new(Progress::default()));
+        assert!(matches!(queue.next(0), Next::Range(_)));
+        assert!(matches!(queue.next(3), Next::Wait));
+        queue.accept(0, &at(0), 4_001).unwrap();
+        assert!(matches!(queue.next(3), Next::Range(_)));
+    }
+
+    #[test]
+    fn a_page_beyond_a_cut_is_not_accepted() {
+        let queue = queue(vec![KeyRange { start: at(0), end: at(1_000) }], 2);
+        let all = range(queue.next(0)).unwrap();
+        assert!(matches!(queue.next(1), Next::Wait), "nothing is known about its length");
+        for end in [10, 20] {
+            assert_eq!(queue.accept(0, &at(end), 1), Ok(all.end.clone()));
+        }
+        let Next::Cut(candidate) = queue.next(1) else { panic!("98 pages are left") };
+        assert!(queue.learn_last_key(&candidate, &at(999)));
+        assert_eq!(queue.cut(&candidate, &at(500), 1), Some(KeyRange { start: at(500), end: at(1_000) }));
+        assert_eq!(queue.accept(0, &at(501), 1), Err(at(500)));
+        assert_eq!(queue.accept(0, &at(500), 1), Ok(at(500)));
+        assert_eq!(queue.accept(1, &at(1_000), 1), Ok(at(1_000)));
+        queue.finished(0);
+        queue.finished(1);
+        assert!(matches!(queue.next(0), Next::Done));
+    }
+
+    #[test]
+    fn what_proves_short_is_not_cut() {
+        let queue = queue(vec![KeyRange { start: at(0), end: at(1_000) }], 2);
+        range(queue.next(0)).unwrap();
+        [10, 20].into_iter().for_each(|end| drop(queue.accept(0, &at(end), 1)));
+        let Next::Cut(candidate) = queue.next(1) else { panic!("98 pages seem to be left") };
+        assert!(!queue.learn_last_key(&candidate, &at(50)));
+        assert!(matches!(queue.next(1), Next::Wait));
+    }
+
+    /// Workers take turns at random: read a page of random length, cut at random places, come too late.
+    #[test]
+    fn the_pages_that_were_accepted_tile_the_keys_whoever_cuts_when() {
+        for seed in 0..200 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let workers = random.random_range(1..6);
+            let whole = KeyRange { start: at(0), end: at(10_000) };
+            let points = (0..random.random_range(0..4)).map(|_| at(random.random_range(1..10_000)));
+            let queue = queue(whole.split_at(points.collect::<Vec<_>>()), workers);
+            let mut reading: Vec<Option<KeyRange>> = vec![None; workers];
+            let mut claims: Vec<Option<Candidate>> = vec![None; workers];
+            let mut read = Vec::new();
+            let mut steps = 0;
+            loop {
+                steps += 1;
+                assert!(steps < 1_000_000, "seed {seed} goes on for ever");
+                let worker = random.random_range(0..workers);
+                if let Some(range) = reading[worker].take() {
+                    // The request was sent with the end that was known then.
+                    let KeyPart::Integer(start) = range.start.0[0] else { panic!() };
+                    let end = at(start + random.random_range(1..60)).min(range.end.clone());
+                    match queue.accept(worker, &end, 1) {
+                        Ok(now) => {
+                            read.push(KeyRange { start: range.start, end: end.clone() });
+                            if end < now {
+                                reading[worker] = Some(KeyRange { start: end, end: now });
+                            } else {
+                                queue.finished(worker);
+                            }
+                        }
+                        Err(now) => reading[worker] = Some(KeyRange { start: range.start, end: now }),
+                    }
+                } else if let Some(candidate) = claims[worker].take() {
+                    let at = at(random.random_range(0..10_000));
+                    match random.random_range(0..4) {
+                        0 => queue.refuse(&candidate),
+                        _ => reading[worker] = queue.cut(&candidate, &at, worker),
+                    }
+                } else {
+                    match queue.next(worker) {
+                        Next::Range(range) => reading[worker] = Some(range),
+                        Next::Cut(candidate) => claims[worker] = Some(candidate),
+                        Next::Wait => {}
+                        Next::Done => break,
+                    }
+                }
+            }
+            read.sort_by(|a, b| a.start.cmp(&b.start));
+            assert_eq!(whole.check_tiled_by(&read), Ok(()), "seed {seed}, {} cuts", queue.used().cuts);
+        }
     }
 }

@@ -10,8 +10,10 @@ use object_store::Attributes;
 use super::lease_keeper::LeaseKeeper;
 use super::options::MemoryPlan;
 use super::page_encoder::PageEncoder;
-use super::page_reader::{PageReader, ReadPage};
+use super::page_reader::{HeldPage, PageReader, ReadPage};
+use super::queue::SplitQueue;
 use super::scan::Scan;
+use super::shares::Shares;
 use crate::catalog::{FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, PrimaryKey, RowSum};
@@ -54,6 +56,8 @@ pub(super) struct RunContext {
     pub plan: Arc<ColumnPlan>,
     pub settings: WriterSettings,
     pub memory: MemoryPlan,
+    /// What all runs of the process share.
+    pub shares: Shares,
     pub target_file_bytes: u64,
     pub cpu: CpuPool,
     pub progress: Arc<Progress>,
@@ -68,6 +72,8 @@ pub(super) struct RunContext {
 /// One worker: reads ranges, writes files, journals them.
 pub(super) struct RangeTask<'a> {
     context: &'a RunContext,
+    queue: &'a SplitQueue,
+    worker: usize,
     open: Option<OpenFile>,
     /// The first key of the current run of ranges that no journalled file covers.
     uncovered_from: Option<PrimaryKey>,
@@ -83,16 +89,16 @@ struct OpenFile {
 }
 
 impl<'a> RangeTask<'a> {
-    pub(super) fn new(context: &'a RunContext) -> RangeTask<'a> {
-        RangeTask { context, open: None, uncovered_from: None }
+    pub(super) fn new(context: &'a RunContext, queue: &'a SplitQueue, worker: usize) -> RangeTask<'a> {
+        RangeTask { context, queue, worker, open: None, uncovered_from: None }
     }
 
-    /// Reads one range to its end. When it begins where the last one ended, the open file goes on. A page that arrived
-    /// damaged costs the open file: it is given up and its keys are read again, [`DAMAGED_PAGES`] times per range at
+    /// Reads one range, whose `first` page may be there already, to its end, which somebody else may move down meanwhile. When
+    /// it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is given up and its keys are read again, [`DAMAGED_PAGES`] times per range at
     /// most.
     ///
     /// Returns `false` when a stop was asked for before the end; the open file ends where the last page did.
-    pub(super) async fn read(&mut self, range: &KeyRange) -> Result<bool> {
+    pub(super) async fn read(&mut self, range: &KeyRange, mut first: Option<HeldPage>) -> Result<bool> {
         if self.open.as_ref().is_some_and(|open| open.range.end != range.start) {
             self.close().await?;
         }
@@ -102,21 +108,25 @@ impl<'a> RangeTask<'a> {
         let mut range = range.clone();
         let mut damaged = 0;
         loop {
-            match self.read_once(&range).await? {
-                ReadEnd::Complete => return Ok(true),
+            match self.read_once(&range, first.take()).await? {
+                ReadEnd::Complete => {
+                    self.queue.finished(self.worker);
+                    return Ok(true);
+                }
                 ReadEnd::Stopped => return Ok(false),
                 ReadEnd::Damaged(error) if damaged == DAMAGED_PAGES => return Err(error),
                 ReadEnd::Damaged(error) => {
                     damaged += 1;
                     tracing::warn!(%error, damaged, "reading the keys of the open file again");
                     range.start = self.uncovered_from.clone().unwrap_or(range.start);
+                    range.end = self.queue.rewind(self.worker, &range.start).unwrap_or(range.end);
                 }
             }
         }
     }
 
-    async fn read_once(&mut self, range: &KeyRange) -> Result<ReadEnd> {
-        let mut pages = PageReader::new(&self.context.scan, range);
+    async fn read_once(&mut self, range: &KeyRange, first: Option<HeldPage>) -> Result<ReadEnd> {
+        let mut pages = PageReader::new(&self.context.scan, self.queue, self.worker, range, first);
         loop {
             let page = tokio::select! {
                 biased;
@@ -178,13 +188,10 @@ impl OpenFile {
     }
 
     async fn add_page(self, context: &RunContext, read: ReadPage) -> Result<Added> {
-        let ReadPage { range, page, permit } = read;
-        let OpenFile { id, range: covered, mut encoder, mut writer, read: mut cost } = self;
+        let ReadPage { range, page, permit, cost } = read;
+        let OpenFile { id, range: covered, mut encoder, mut writer, read: mut file_cost } = self;
         let end = range.end.clone();
-        cost.pages += 1;
-        cost.response_bytes += page.body_bytes as u64;
-        cost.capacity_units += page.read_capacity_units;
-        let (body_bytes, capacity_units) = (page.body_bytes, page.read_capacity_units);
+        file_cost += cost;
         let added = context
             .cpu
             .run(move || {
@@ -200,10 +207,10 @@ impl OpenFile {
             Err(error) if error.kind() == Kind::Corrupt => return Ok(Added::Damaged(error)),
             Err(error) => return Err(error),
         };
-        context.progress.page(rows, body_bytes as u64, capacity_units);
+        context.progress.page(rows, cost.response_bytes, cost.capacity_units);
         send(&mut writer, parts).await?;
         let range = KeyRange { start: covered.start, end };
-        Ok(Added::Whole(Box::new(OpenFile { id, range, encoder, writer, read: cost })))
+        Ok(Added::Whole(Box::new(OpenFile { id, range, encoder, writer, read: file_cost })))
     }
 
     /// Finishes the Parquet file and its upload; an interval without rows gets no object.

@@ -18,7 +18,7 @@ use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
 use crate::objectstore::{UploadStore, error_of};
 use crate::parquet_file::{Contents, FileReader, ReadLimits, read_contents};
-use crate::runtime::CpuPool;
+use crate::runtime::{ByteBudget, CpuPool};
 use crate::{Error, Kind, Result};
 
 /// A run that was started longer ago is left alone: its rows and the new ones would be too far apart.
@@ -101,14 +101,14 @@ pub(super) async fn abort_open_uploads(store: &dyn UploadStore, run: &RunPath) -
 
 /// What earlier attempts have done, in key order: the journal, and complete files whose journal entry was never
 /// written. Such a file is taken over only after every byte and every row of it has been read and agrees with the
-/// entry in its own metadata; otherwise, and when it has more than `largest_proof` bytes, which are held in memory for
-/// that, it is deleted, since a plain glob over the data files would read it.
+/// entry in its own metadata; otherwise, and when it is larger than the whole budget of `memory`, which holds it
+/// meanwhile, it is deleted, since a plain glob over the data files would read it.
 pub(super) async fn finished_entries(
     store: &dyn UploadStore,
     run: &RunPath,
     plan: &Arc<ColumnPlan>,
     cpu: &CpuPool,
-    largest_proof: u64,
+    memory: &ByteBudget,
 ) -> Result<Vec<FileEntry>> {
     let mut entries = read_journal(store, run).await?;
     let journalled: HashSet<Path> =
@@ -118,7 +118,7 @@ pub(super) async fn finished_entries(
         store.list(Some(&data)).try_collect().await.map_err(|error| read_failed(&data, error))?;
     let strays = listed.into_iter().filter(|object| !journalled.contains(&object.location));
     let proved: Vec<Option<FileEntry>> = futures::stream::iter(strays)
-        .then(|object| prove_or_delete(store, run, object, plan, cpu, largest_proof))
+        .then(|object| prove_or_delete(store, run, object, plan, cpu, memory))
         .try_collect()
         .await?;
     entries.extend(proved.into_iter().flatten());
@@ -155,14 +155,16 @@ async fn prove_or_delete(
     object: object_store::ObjectMeta,
     plan: &Arc<ColumnPlan>,
     cpu: &CpuPool,
-    largest_proof: u64,
+    memory: &ByteBudget,
 ) -> Result<Option<FileEntry>> {
     let path = object.location;
-    if object.size <= largest_proof {
+    if object.size <= memory.total() {
+        let permit = memory.acquire(object.size).await;
         let read = async { store.get(&path).await?.bytes().await };
         let body = read.await.map_err(|error| read_failed(&path, error))?;
         let plan = plan.clone();
         let proved = cpu.run(move || prove(body, &plan)).await?;
+        drop(permit);
         match proved {
             Ok(entry) if run.data_file(entry.id) == path => {
                 write_journal(store, run, &entry).await?;

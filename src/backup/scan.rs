@@ -22,13 +22,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(client: TableStore, table: TableDefinition, page_bytes: u64) -> Scan {
-        Scan {
-            client,
-            table: Arc::new(table),
-            pages: ByteBudget::new(page_bytes),
-            largest_page: Arc::new(AtomicU64::new(0)),
-        }
+    pub(super) fn new(client: TableStore, table: TableDefinition, pages: ByteBudget) -> Scan {
+        Scan { client, table: Arc::new(table), pages, largest_page: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Table name.

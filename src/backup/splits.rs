@@ -1,8 +1,8 @@
 //! How the key space is divided: split points of about equal size, more of them than workers.
 
-use crate::Result;
 use crate::model::KeyRange;
 use crate::tablestore::TableStore;
+use crate::{Kind, Result};
 
 /// ComputeSplitPointsBySize counts in this unit unless told otherwise.
 const DEFAULT_UNIT: u64 = 100 << 20;
@@ -24,7 +24,8 @@ pub(super) struct Splits {
     pub capacity_units: u64,
 }
 
-/// Asks for split points of 100 MiB, and once more for smaller ones when that gives too few for `workers`.
+/// Asks for split points of 100 MiB, and once more for smaller ones when that gives too few for `workers`. Where the service
+/// refuses to compute them the whole range is one split, which the workers then cut themselves.
 pub(super) async fn plan_splits(
     client: &TableStore,
     table: &str,
@@ -33,7 +34,15 @@ pub(super) async fn plan_splits(
 ) -> Result<Splits> {
     let wanted = workers as u64 * SPLITS_PER_WORKER;
     let mut unit = DEFAULT_UNIT;
-    let mut answer = client.compute_split_points_by_size(table, 1, i64::try_from(unit).ok(), None).await?;
+    let first = client.compute_split_points_by_size(table, 1, i64::try_from(unit).ok(), None).await;
+    let mut answer = match first {
+        Ok(answer) => answer,
+        Err(error) if matches!(error.kind(), Kind::Permission | Kind::Unsupported) => {
+            tracing::warn!(table, %error, "no split points: the scan takes longer to get going");
+            return Ok(Splits { ranges: vec![range.clone()], estimated_bytes: 0, capacity_units: 0 });
+        }
+        Err(error) => return Err(error),
+    };
     let mut capacity_units = answer.read_capacity_units;
     let count = answer.points.len() as u64 + 1;
     if count < wanted {

@@ -1,13 +1,15 @@
-//! The in-process scheduler: workers that take splits until none is left.
+//! The in-process scheduler: workers that take splits until none is left, then cut what others are reading.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::queue::SplitQueue;
+use super::cutting::{Stolen, cut};
+use super::queue::{Next, SplitQueue, WorkerUse};
 use super::range_task::{RangeTask, RunContext};
 use super::resume::abort_open_uploads;
+use super::shares::Place;
 use super::stopped;
 use crate::model::KeyRange;
 use crate::runtime::Signal;
@@ -23,15 +25,24 @@ const CLOSE_TIME_AFTER_ERROR: Duration = Duration::from_secs(60);
 /// Time for aborting what is still open after a stop.
 const ABORT_TIME: Duration = Duration::from_secs(2);
 
-/// Scans every split. Returns when all their files are journalled.
+/// Scans every split. Returns when all their files are journalled. `estimated_bytes` is the service's size of the table; 0 when
+/// it has not said.
 ///
 /// # Errors
 /// The first worker's error. The others then close their files, and what is not closed in time is given up. After
 /// any error no upload of the run stays open, as far as the store answers within 2 s.
-pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimated_bytes: u64) -> Result<()> {
-    let split_count = splits.len();
-    let useful = usize::try_from(estimated_bytes / BYTES_PER_WORKER).unwrap_or(usize::MAX).max(1);
-    let queue = Arc::new(SplitQueue::new(splits, context.memory.concurrency.min(useful)));
+pub(super) async fn scan_all(
+    context: RunContext,
+    splits: Vec<KeyRange>,
+    estimated_bytes: u64,
+) -> Result<WorkerUse> {
+    let workers = context.memory.concurrency;
+    let useful = match estimated_bytes {
+        0 => workers,
+        bytes => usize::try_from(bytes / BYTES_PER_WORKER).unwrap_or(usize::MAX),
+    };
+    let progress = context.progress.clone();
+    let queue = Arc::new(SplitQueue::new(splits, workers, useful, estimated_bytes, progress));
     let context = Arc::new(context);
     let mut workers = JoinSet::new();
     for worker in 0..queue.workers() {
@@ -72,9 +83,10 @@ pub(super) async fn scan_all(context: RunContext, splits: Vec<KeyRange>, estimat
             }
         }
     }
-    let Some(error) = first_error else { return Ok(()) };
+    let Some(error) = first_error else { return Ok(queue.used()) };
     clean_up(&context).await;
-    let done = context.progress.snapshot().splits_done;
+    let progress = context.progress.snapshot();
+    let (done, split_count) = (progress.splits_done, progress.splits_total);
     let error = match error.kind() {
         Kind::Stopped => error,
         _ => error.hint("run the same command again to go on where it stopped"),
@@ -107,21 +119,59 @@ async fn clean_up(context: &RunContext) {
 }
 
 async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result<()> {
-    let mut task = RangeTask::new(context);
-    while let Some(split) = queue.next(worker) {
-        let ended = match task.read(&split).await {
-            Ok(true) => None,
-            Ok(false) => Some(stopped(context.scan.table())),
-            Err(error) => Some(error),
-        };
-        if let Some(reason) = ended {
-            // What the open file holds up to here is complete, whatever ended the scan.
-            if let Err(error) = task.close().await {
-                tracing::warn!(%error, "the open file is lost; its keys will be read again");
+    let mut task = RangeTask::new(context, queue, worker);
+    let mut place: Option<Place> = None;
+    loop {
+        // Before anybody is asked, so that no change is missed.
+        let changed = queue.changed();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let next = queue.next(worker);
+        match next {
+            Next::Done => return task.close().await,
+            Next::Wait => {
+                // Whatever comes next does not go on where this file ends; and others can use the memory.
+                task.close().await?;
+                place = None;
+                until_stopped(context, changed).await?;
+                continue;
             }
-            return Err(reason);
+            Next::Range(_) | Next::Cut(_) if place.is_none() => {
+                place = Some(until_stopped(context, context.shares.place(&context.memory)).await?);
+            }
+            Next::Range(_) | Next::Cut(_) => {}
         }
-        context.progress.split_done();
+        let (range, first) = match next {
+            Next::Range(range) => (range, None),
+            Next::Cut(candidate) => {
+                let cutting = cut(context, queue, worker, candidate);
+                let (closed, stolen) = tokio::join!(task.close(), until_stopped(context, cutting));
+                closed?;
+                match stolen?? {
+                    Some(Stolen { range, first }) => (range, Some(first)),
+                    None => continue,
+                }
+            }
+            Next::Wait | Next::Done => continue,
+        };
+        let ended = match task.read(&range, first).await {
+            Ok(true) => continue,
+            Ok(false) => stopped(context.scan.table()),
+            Err(error) => error,
+        };
+        // What the open file holds up to here is complete, whatever ended the scan.
+        if let Err(error) = task.close().await {
+            tracing::warn!(%error, "the open file is lost; its keys will be read again");
+        }
+        return Err(ended);
     }
-    task.close().await
+}
+
+/// Does something that leaves nothing behind when it is dropped.
+async fn until_stopped<T>(context: &RunContext, work: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        biased;
+        _ = context.stop.wait() => Err(stopped(context.scan.table())),
+        outcome = work => Ok(outcome),
+    }
 }

@@ -1,4 +1,4 @@
-//! The commit: file list, then manifest.
+//! The commit, in two steps: file list, then manifest.
 
 use std::io::Read;
 
@@ -18,13 +18,13 @@ use crate::{Error, Kind, Result};
 /// when reading.
 const LARGEST_FILE_LIST: (u64, u64) = (64 << 20, 512 << 20);
 
-/// Makes a base run exist: checks that its entries tile the key range and that exactly their data objects are in
-/// the store, writes the file list, then the manifest. Repeating it after a crash at any point gives the same commit.
+/// Everything of the commit of a base run but the manifest, which it returns: checks that its entries tile the key range
+/// and that exactly their data objects are in the store, and writes the file list. Until [`publish`] nobody sees anything.
 ///
 /// # Errors
 /// [`Kind::Locked`] when the entries leave a gap or overlap, which takes two writers; [`Kind::Corrupt`] when the data prefix holds another
 /// object (a plain glob would read it) or lacks one. Nothing is committed then.
-pub async fn commit(
+pub async fn prepare_commit(
     store: &dyn ObjectStore,
     path: &RunPath,
     started: &StartedRun,
@@ -64,7 +64,7 @@ pub async fn commit(
     };
     document::create(store, &path.file_list(&reference.sha256), list).await?;
 
-    let manifest = Manifest {
+    Ok(Manifest {
         format_version: FORMAT_VERSION,
         tool: started.tool.clone(),
         kind: RunKind::Base,
@@ -79,9 +79,15 @@ pub async fn commit(
         columns: started.columns.clone(),
         file_list: reference,
         totals: Totals::of(&entries),
-    };
-    document::create(store, &path.manifest(), document::to_bytes(&manifest)?).await?;
-    Ok(manifest)
+    })
+}
+
+/// Writes the manifest: from here on the run exists. A future that is dropped before its end leaves open whether it does.
+///
+/// # Errors
+/// [`Kind::AlreadyExists`] when the run has another manifest.
+pub async fn publish(store: &dyn ObjectStore, path: &RunPath, manifest: &Manifest) -> Result<()> {
+    document::create(store, &path.manifest(), document::to_bytes(manifest)?).await
 }
 
 /// Reads the file list that a manifest names, in key order, and checks it against the manifest.

@@ -84,6 +84,7 @@ pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -
         zstd_level: args.zstd_level,
         from_key: args.from_key,
         to_key: args.to_key,
+        ..BackupOptions::default()
     };
     options.check()?;
     let client = args.table_store.connect(&args.source)?;

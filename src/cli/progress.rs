@@ -109,6 +109,8 @@ mod tests {
             read_capacity_units: 0,
             splits_total: 100,
             splits_done: 10,
+            share_read: 0.1,
+            running: Vec::new(),
         };
         assert_eq!(
             line(&now, &now),

@@ -5,7 +5,7 @@ use super::call::Operation;
 use super::definition::key_columns;
 use super::failure::BoxError;
 use super::get_range::read_units;
-use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
+use crate::model::{PrimaryKey, PrimaryKeyColumn};
 use crate::plainbuffer::decode_named_key;
 use crate::{Result, proto};
 
@@ -28,14 +28,6 @@ pub struct SplitPoints {
     pub locations: Vec<String>,
     /// Read capacity units consumed; at least 1 (service rule).
     pub read_capacity_units: u64,
-}
-
-impl SplitPoints {
-    /// The ranges with their locations, in key order; they tile the whole table.
-    pub fn ranges(&self) -> impl Iterator<Item = (KeyRange, &str)> {
-        let ranges = KeyRange::all(self.primary_key.len()).split_at(self.points.iter().cloned());
-        ranges.into_iter().zip(self.locations.iter().map(String::as_str))
-    }
 }
 
 impl TableStore {
