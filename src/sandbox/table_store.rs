@@ -3,7 +3,8 @@
 //! Promises: requests are verified and limited as by the service, with its texts; row changes are atomic; pages,
 //! capacity units and data sizes follow the documented rules. Tables are stored or [`generated`]. Secondary
 //! indexes are kept as definitions, their rows are not maintained. A Stream has one shard that never closes and
-//! no `origin_record`. Not served: local transactions, search indexes; such calls are refused, never half done.
+//! no `origin_record`. Not served: search indexes, SQL, paging inside a row (which the service has not opened either);
+//! such calls are refused, never half done.
 
 mod auth;
 mod block;
@@ -13,6 +14,7 @@ mod compression;
 mod description;
 mod filter;
 pub mod generated;
+mod index;
 mod instance;
 mod operations;
 mod projection;
@@ -27,6 +29,7 @@ mod stored;
 mod stream;
 mod table;
 mod tables;
+mod transaction;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

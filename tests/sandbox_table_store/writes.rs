@@ -173,7 +173,7 @@ async fn timestamps_must_be_near_the_clock_and_expired_cells_vanish() {
     let at = |timestamp| row(1, &[Cell::put("a", Value::Boolean(true), Some(timestamp))]);
     for outside in [now() - day - 60_000, now() + day + 60_000] {
         let refused = client.put("t", &at(outside)).await.unwrap_err();
-        assert!(refused.starts_with(WRONG) && refused.contains("out of range"), "{refused}");
+        assert!(refused.starts_with(WRONG) && refused.contains("Invalid timestamp. Cell:a."), "{refused}");
     }
     let change = |time_to_live, deviation| proto::UpdateTableRequest {
         table_name: "t".into(),

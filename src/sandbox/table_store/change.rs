@@ -46,14 +46,19 @@ impl<'a> Change<'a> {
         let mut row = Row::default();
         decode_change(bytes, &mut row, kind)?;
         if kind == ChangeKind::Update && row.cells.is_empty() {
-            // Own wording.
-            return Err(ServiceError::parameter("No attribute column specified to update row."));
+            return Err(ServiceError::parameter("Attribute column is missing."));
         }
-        let invalid = |error: prost::UnknownEnumValue| ServiceError::parameter(format!("{error}."));
-        let existence = proto::RowExistenceExpectation::try_from(condition.row_existence).map_err(invalid)?;
+        let invalid = |what, value| ServiceError::parameter(format!("Invalid {what}: {value}."));
+        let existence = proto::RowExistenceExpectation::try_from(condition.row_existence)
+            .map_err(|_| invalid("row-existence expectation", condition.row_existence))?;
         let (returns, return_columns) = match returns {
             None => (proto::ReturnType::RtNone, [].as_slice()),
-            Some(content) => (content.return_type(), content.return_column_names.as_slice()),
+            Some(content) => {
+                let asked = content.return_type.unwrap_or_default();
+                let returns =
+                    proto::ReturnType::try_from(asked).map_err(|_| invalid("return type", asked))?;
+                (returns, content.return_column_names.as_slice())
+            }
         };
         let condition = condition.column_condition.as_deref().filter(|bytes| !bytes.is_empty());
         let condition = condition.map(Filter::decode_condition).transpose()?;
@@ -68,6 +73,11 @@ impl<'a> Change<'a> {
     /// The first primary key value, which says the partition.
     pub fn partition_key(&self) -> Option<PrimaryKeyValue<'a>> {
         self.row.key.first().map(|(_, value)| *value)
+    }
+
+    /// Whether the change is made whatever the row is.
+    pub fn is_unconditional(&self) -> bool {
+        self.existence == proto::RowExistenceExpectation::Ignore && self.condition.is_none()
     }
 
     /// Applies the change at `now` (ms). Returns what it answers, and the key with the row that was there before.
@@ -118,6 +128,7 @@ impl<'a> Change<'a> {
     /// Key shape, options, predefined types, timestamps.
     fn check_against(&self, table: &Table, now: i64) -> Answer<()> {
         table.check_key(&self.row.key)?;
+        table.locks.check_free(self.partition_key(), now)?;
         if matches!(table.content, Content::Generated(_)) {
             return Err(read_only(&table.definition.name));
         }
@@ -131,9 +142,9 @@ impl<'a> Change<'a> {
         let latest = now.saturating_add(deviation);
         for cell in self.row.cells.iter().filter(|cell| cell.op.is_none()) {
             if let Some(at) = cell.timestamp.filter(|at| !(earliest..latest).contains(at)) {
-                // Own wording: the service's text is not known.
+                // The first sentence is the service's.
                 return Err(ServiceError::parameter(format!(
-                    "The timestamp of attribute column '{}' is out of range: {at} is not in [{earliest}, {latest}).",
+                    "Invalid timestamp. Cell:{}. {at} is not in [{earliest}, {latest}).",
                     cell.name
                 )));
             }
@@ -166,7 +177,15 @@ impl<'a> Change<'a> {
             return Err(ServiceError::parameter("VT_AUTO_INCREMENT is an invalid type for the primary key."));
         }
         if wants_value {
-            if self.existence != Expect::Ignore || self.kind == ChangeKind::Delete {
+            if self.kind == ChangeKind::Delete {
+                let text = "Invalid row to delete which with pk auto increment.";
+                return Err(ServiceError::parameter(text));
+            }
+            if self.condition.is_some() {
+                let text = "Can't set condition when modify row with pk auto increment.";
+                return Err(ServiceError::parameter(text));
+            }
+            if self.existence != Expect::Ignore {
                 return Err(ServiceError::parameter(format!(
                     "Invalid expect:{} when modify row with pk auto increment",
                     self.existence.as_str_name()
@@ -191,7 +210,7 @@ impl<'a> Change<'a> {
     /// Row existence and column condition. Returns the read capacity units they cost.
     fn check_conditions(&self, table: &Table, key: &PrimaryKey, now: i64) -> Answer<i32> {
         use proto::RowExistenceExpectation as Expect;
-        if self.existence == Expect::Ignore && self.condition.is_none() {
+        if self.is_unconditional() {
             return Ok(0);
         }
         let passes = |row: &Row<'_>| self.condition.as_ref().is_none_or(|condition| condition.matches(row));
@@ -286,6 +305,30 @@ impl<'a> Change<'a> {
             }
         }
     }
+}
+
+/// Applies changes, each at its own time (ms), all or none.
+///
+/// # Errors
+/// That of the first change that cannot be applied; the table is then as it was.
+pub fn apply_all<'c, 'a: 'c>(
+    table: &mut Table,
+    changes: impl IntoIterator<Item = (&'c Change<'a>, i64)>,
+) -> Answer<Vec<Written>> {
+    let (mut written, mut undo) = (Vec::new(), Vec::new());
+    for (change, now) in changes {
+        match change.apply(table, now) {
+            Ok((result, step)) => {
+                written.push(result);
+                undo.push(step);
+            }
+            Err(error) => {
+                undo.into_iter().rev().for_each(|step: Undo| step.run(table));
+                return Err(error);
+            }
+        }
+    }
+    Ok(written)
 }
 
 /// How to take back a change: part of an atomic batch that failed later.

@@ -1,6 +1,6 @@
 //! One instance: its tables, its clock, its faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -10,19 +10,24 @@ use jiff::Timestamp;
 use super::schema::check_table_name;
 use super::service_error::{Answer, ServiceError};
 use super::table::Table;
+use super::transaction::Transactions;
 use crate::sandbox::faults::{Action, Faults, Service};
 
 /// Tables of one instance, without a ticket (asserted by the Java SDK's tests).
 const MAX_TABLES: usize = 64;
 
+type Tables = BTreeMap<String, Arc<RwLock<Table>>>;
+
 /// The tables of an instance, shared by all requests.
 pub struct Instance {
-    tables: RwLock<BTreeMap<String, Arc<RwLock<Table>>>>,
+    tables: RwLock<Tables>,
     clock_offset_ms: AtomicI64,
     /// How long a new table answers `OTSTableNotReady`.
     pub table_ready_after: Duration,
     /// Faults by operation, and by row as `<operation>/row`.
     pub faults: Faults,
+    /// Local transactions.
+    pub transactions: Transactions,
 }
 
 /// One request to an operation.
@@ -48,12 +53,12 @@ impl Call<'_> {
 impl Instance {
     /// An instance with `tables`.
     pub fn new(tables: Vec<Table>, table_ready_after: Duration, faults: Faults) -> Instance {
-        let named = |table: Table| (table.definition.name.clone(), Arc::new(RwLock::new(table)));
         Instance {
             tables: RwLock::new(tables.into_iter().map(named).collect()),
             clock_offset_ms: AtomicI64::new(0),
             table_ready_after,
             faults,
+            transactions: Transactions::default(),
         }
     }
 
@@ -73,33 +78,74 @@ impl Instance {
         self.tables().keys().cloned().collect()
     }
 
-    /// Adds a table.
+    /// Adds tables, all or none: a table and its secondary indexes.
     ///
     /// # Errors
     /// `OTSObjectAlreadyExist`, `OTSQuotaExhausted`.
-    pub fn add(&self, table: Table) -> Answer<()> {
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let name = table.definition.name.clone();
-        if tables.contains_key(&name) {
-            let text = "Requested table already exists.";
-            return Err(ServiceError::new(409, "OTSObjectAlreadyExist", text));
-        }
-        if tables.len() >= MAX_TABLES {
-            let text = format!("Number of tables exceeds the quota:{MAX_TABLES}.");
-            return Err(ServiceError::new(403, "OTSQuotaExhausted", text));
-        }
-        tables.insert(name, Arc::new(RwLock::new(table)));
+    pub fn add(&self, added: Vec<Table>) -> Answer<()> {
+        let mut tables = self.all_tables();
+        check_room(&tables, &added)?;
+        tables.extend(added.into_iter().map(named));
         Ok(())
     }
 
-    /// Removes a table.
+    /// Removes a table and its secondary indexes.
+    ///
+    /// # Errors
+    /// `OTSObjectNotExist`; `OTSParameterInvalid` for an index.
+    pub fn remove(&self, name: &str) -> Answer<()> {
+        check_table_name(name)?;
+        let mut tables = self.all_tables();
+        let table = tables.get(name).cloned().ok_or_else(ServiceError::no_table)?;
+        let table = read(&table);
+        if table.index_of.is_some() {
+            // Own wording.
+            return Err(ServiceError::parameter("An index table can only be deleted by DropIndex."));
+        }
+        tables.remove(name);
+        for index in &table.definition.indexes {
+            tables.remove(&index.name);
+        }
+        Ok(())
+    }
+
+    /// Changes a table, and adds a secondary index to it; all or nothing.
+    ///
+    /// # Errors
+    /// `OTSObjectNotExist`, `OTSObjectAlreadyExist`, `OTSQuotaExhausted`, and those of `work`.
+    pub fn add_index(&self, main: &str, work: impl FnOnce(&mut Table) -> Answer<Table>) -> Answer<()> {
+        check_table_name(main)?;
+        let mut tables = self.all_tables();
+        let table = tables.get(main).cloned().ok_or_else(ServiceError::no_table)?;
+        let mut table = write(&table);
+        let before = table.definition.clone();
+        let added = work(&mut table)?;
+        let added = [added];
+        if let Err(refusal) = check_room(&tables, &added) {
+            table.definition = before;
+            return Err(refusal);
+        }
+        tables.extend(added.into_iter().map(named));
+        Ok(())
+    }
+
+    /// Removes a secondary index of a table.
     ///
     /// # Errors
     /// `OTSObjectNotExist`.
-    pub fn remove(&self, name: &str) -> Answer<()> {
-        check_table_name(name)?;
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        tables.remove(name).map(drop).ok_or_else(ServiceError::no_table)
+    pub fn remove_index(&self, main: &str, index: &str) -> Answer<()> {
+        check_table_name(main)?;
+        let mut tables = self.all_tables();
+        let table = tables.get(main).cloned().ok_or_else(ServiceError::no_table)?;
+        let mut table = write(&table);
+        let position = table.definition.indexes.iter().position(|known| known.name == index);
+        table.definition.indexes.remove(position.ok_or_else(ServiceError::no_table)?);
+        tables.remove(index);
+        Ok(())
+    }
+
+    fn all_tables(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` on a table whether it is ready or not.
@@ -125,7 +171,13 @@ impl Instance {
     /// # Errors
     /// As [`Instance::inspect`], and `OTSTableNotReady`.
     pub fn read<T>(&self, name: &str, now: i64, work: impl FnOnce(&Table) -> Answer<T>) -> Answer<T> {
-        self.inspect(name, |table| check_ready(table, now).and_then(|()| work(table)))
+        self.inspect(name, |table| {
+            check_ready(table, now)?;
+            if table.index_of.is_some() {
+                return Err(ServiceError::unsupported("reading a secondary index, whose rows are not kept"));
+            }
+            work(table)
+        })
     }
 
     /// Runs `work` on the rows of a table at `now` (ms), alone.
@@ -133,7 +185,13 @@ impl Instance {
     /// # Errors
     /// As [`Instance::read`].
     pub fn write<T>(&self, name: &str, now: i64, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
-        self.change(name, |table| check_ready(table, now).and_then(|()| work(table)))
+        self.change(name, |table| {
+            check_ready(table, now)?;
+            if table.index_of.is_some() {
+                return Err(ServiceError::parameter("Can't write index table directly."));
+            }
+            work(table)
+        })
     }
 
     fn find(&self, name: &str) -> Answer<Arc<RwLock<Table>>> {
@@ -141,16 +199,34 @@ impl Instance {
         self.tables().get(name).cloned().ok_or_else(ServiceError::no_table)
     }
 
-    fn tables(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<RwLock<Table>>>> {
+    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Whether the rows of a table can be read or written.
 fn check_ready(table: &Table, now: i64) -> Answer<()> {
-    if now >= table.ready_at {
-        return Ok(());
+    if now < table.ready_at {
+        return Err(ServiceError::new(404, "OTSTableNotReady", "The table is not ready."));
     }
-    Err(ServiceError::new(404, "OTSTableNotReady", "The table is not ready."))
+    Ok(())
+}
+
+fn named(table: Table) -> (String, Arc<RwLock<Table>>) {
+    (table.definition.name.clone(), Arc::new(RwLock::new(table)))
+}
+
+/// Whether `added` can join `tables`: new names, and not too many.
+fn check_room(tables: &Tables, added: &[Table]) -> Answer<()> {
+    let mut names: BTreeSet<&str> = tables.keys().map(String::as_str).collect();
+    if !added.iter().all(|table| names.insert(&table.definition.name)) {
+        return Err(ServiceError::new(409, "OTSObjectAlreadyExist", "Requested table already exists."));
+    }
+    if names.len() > MAX_TABLES {
+        let text = format!("Number of tables exceeds the quota:{MAX_TABLES}.");
+        return Err(ServiceError::new(403, "OTSQuotaExhausted", text));
+    }
+    Ok(())
 }
 
 fn read(table: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {

@@ -5,13 +5,12 @@ use prost::Message;
 
 use super::instance::{Call, Instance};
 use super::range::{self, PageFault};
-use super::request_row::ChangeKind;
 use super::service_error::{Answer, ServiceError};
-use super::{bulk_import, rows, split_points, stream, tables};
+use super::{bulk_import, index, rows, split_points, stream, tables, transaction};
 use crate::proto;
 
 /// Every operation that is served.
-pub const OPERATIONS: [&str; 19] = [
+pub const OPERATIONS: [&str; 26] = [
     "CreateTable",
     "DescribeTable",
     "UpdateTable",
@@ -27,6 +26,13 @@ pub const OPERATIONS: [&str; 19] = [
     "BatchWriteRow",
     "BulkExport",
     "BulkImport",
+    "StartLocalTransaction",
+    "CommitTransaction",
+    "AbortTransaction",
+    "CreateIndex",
+    "DropIndex",
+    "AddDefinedColumn",
+    "DeleteDefinedColumn",
     "ListStream",
     "DescribeStream",
     "GetShardIterator",
@@ -61,36 +67,21 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             instance.read(&request.table_name, now, work)?.encode_to_vec()
         }
         "GetRow" => rows::get_row(instance, &decode(body)?, now)?.encode_to_vec(),
-        "GetRange" => {
-            let request: proto::GetRangeRequest = decode(body)?;
-            let work = |table: &_| range::get_range(table, &request, now, page_fault);
-            instance.read(&request.table_name, now, work)?.encode_to_vec()
-        }
+        "GetRange" => range::get_range_of(instance, &decode(body)?, now, page_fault)?.encode_to_vec(),
         "BatchGetRow" => rows::batch_get_row(instance, &decode(body)?, call)?.encode_to_vec(),
         "PutRow" => {
             let request: proto::PutRowRequest = decode(body)?;
-            check_no_transaction(request.transaction_id.as_deref())?;
-            let (table, row, returns) = (&request.table_name, &request.row, request.return_content.as_ref());
-            let done =
-                rows::write_row(instance, ChangeKind::Put, table, row, &request.condition, returns, now)?;
+            let done = rows::write_row(instance, &(&request).into(), now)?;
             proto::PutRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "UpdateRow" => {
             let request: proto::UpdateRowRequest = decode(body)?;
-            check_no_transaction(request.transaction_id.as_deref())?;
-            let (table, row, returns) =
-                (&request.table_name, &request.row_change, request.return_content.as_ref());
-            let done =
-                rows::write_row(instance, ChangeKind::Update, table, row, &request.condition, returns, now)?;
+            let done = rows::write_row(instance, &(&request).into(), now)?;
             proto::UpdateRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "DeleteRow" => {
             let request: proto::DeleteRowRequest = decode(body)?;
-            check_no_transaction(request.transaction_id.as_deref())?;
-            let (table, row, returns) =
-                (&request.table_name, &request.primary_key, request.return_content.as_ref());
-            let done =
-                rows::write_row(instance, ChangeKind::Delete, table, row, &request.condition, returns, now)?;
+            let done = rows::write_row(instance, &(&request).into(), now)?;
             proto::DeleteRowResponse { consumed: done.consumed, row: done.row }.encode_to_vec()
         }
         "BatchWriteRow" => rows::batch_write_row(instance, &decode(body)?, call)?.encode_to_vec(),
@@ -100,6 +91,23 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
             instance.read(&request.table_name, now, work)?.encode_to_vec()
         }
         "BulkImport" => bulk_import::bulk_import(instance, &decode(body)?, call)?.encode_to_vec(),
+        "StartLocalTransaction" => transaction::start(instance, &decode(body)?, now)?.encode_to_vec(),
+        "CommitTransaction" => {
+            let request: proto::CommitTransactionRequest = decode(body)?;
+            transaction::commit(instance, &request.transaction_id, now)?.encode_to_vec()
+        }
+        "AbortTransaction" => {
+            let request: proto::AbortTransactionRequest = decode(body)?;
+            transaction::abort(instance, &request.transaction_id, now)?.encode_to_vec()
+        }
+        "CreateIndex" => index::create(instance, &decode(body)?)?.encode_to_vec(),
+        "DropIndex" => {
+            let request: proto::DropIndexRequest = decode(body)?;
+            instance.remove_index(&request.main_table_name, &request.index_name)?;
+            proto::DropIndexResponse {}.encode_to_vec()
+        }
+        "AddDefinedColumn" => tables::add_defined(instance, &decode(body)?)?.encode_to_vec(),
+        "DeleteDefinedColumn" => tables::delete_defined(instance, &decode(body)?)?.encode_to_vec(),
         "ListStream" => stream::list(instance, &decode(body)?)?.encode_to_vec(),
         "DescribeStream" => stream::describe(instance, &decode(body)?)?.encode_to_vec(),
         "GetShardIterator" => stream::iterator(instance, &decode(body)?, now)?.encode_to_vec(),
@@ -130,11 +138,5 @@ pub fn table_name(operation: &str, body: &Bytes) -> String {
 }
 
 fn decode<M: Message + Default>(body: &Bytes) -> Answer<M> {
-    // Own wording.
-    M::decode(body.clone())
-        .map_err(|error| ServiceError::parameter(format!("Failed to parse the request body: {error}.")))
-}
-
-fn check_no_transaction(id: Option<&str>) -> Answer<()> {
-    if id.is_some() { Err(ServiceError::unsupported("local transactions")) } else { Ok(()) }
+    M::decode(body.clone()).map_err(|_| ServiceError::parameter("Parse PBMessage from RawString failed."))
 }

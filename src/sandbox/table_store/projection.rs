@@ -88,13 +88,14 @@ impl<'a> Projection<'a> {
         if asked.time_range.is_none() && asked.max_versions.is_none() {
             return Err(ServiceError::parameter(no_version));
         }
-        let time_range = asked.time_range.map(time_range).transpose()?;
+        let time_range = asked.time_range.map(|range| time_range(range, asked.max_versions)).transpose()?;
         let max_versions = match asked.max_versions {
             None => usize::MAX,
             Some(versions) if versions > 0 => versions as usize,
             Some(versions) => {
-                // Own wording.
-                return Err(ServiceError::parameter(format!("Invalid max versions: {versions}.")));
+                return Err(ServiceError::parameter(format!(
+                    "Invalid max versions: {versions}. Reason: Max versions must be positive."
+                )));
             }
         };
         Ok(Projection {
@@ -163,12 +164,25 @@ impl<'a> Projection<'a> {
     }
 }
 
-fn time_range(range: &proto::TimeRange) -> Answer<(i64, i64)> {
-    // Own wording.
-    let invalid = || ServiceError::parameter("Invalid time range.");
+fn time_range(range: &proto::TimeRange, max_versions: Option<i32>) -> Answer<(i64, i64)> {
+    let refuse = |text: &str| Err(ServiceError::parameter(text));
+    let out_of_range = "Timestamp must be in range [0, INT64_MAX/1000).";
     match (range.specific_time, range.start_time, range.end_time) {
-        (Some(at), None, None) if (0..i64::MAX).contains(&at) => Ok((at, at + 1)),
-        (None, Some(start), Some(end)) if 0 <= start && start < end => Ok((start, end)),
-        _ => Err(invalid()),
+        // The service's spelling.
+        (Some(_), None, None) if max_versions.is_some() => {
+            refuse("Specific tiemstamp and max versions cannot be given at the same time.")
+        }
+        (Some(..0), None, None) => refuse("Specific timestamp cannot be less than 0."),
+        (Some(at), None, None) if at < i64::MAX / 1_000 => Ok((at, at + 1)),
+        (Some(_), None, None) => refuse(out_of_range),
+        (Some(_), ..) if max_versions.is_some() => {
+            refuse("Specific timestamp, time range and max versions cannot be given at the same time.")
+        }
+        (Some(_), ..) => refuse("Specific tiemstamp and time range cannot be given at the same time."),
+        (None, Some(start), Some(end)) if start < 0 || end < 0 => refuse(out_of_range),
+        // Own wording.
+        (None, Some(start), Some(end)) if start >= end => refuse("Start time must be less than end time."),
+        (None, Some(start), Some(end)) => Ok((start, end)),
+        _ => refuse("Start and end time must be given at the same time."),
     }
 }

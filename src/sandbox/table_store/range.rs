@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use super::block::Block;
 use super::generated::GeneratedTable;
+use super::instance::Instance;
 use super::projection::Projection;
 use super::request_row::{KeyPlace, decode_row, owned_key};
+use super::rows::transaction;
 use super::service_error::{Answer, ServiceError};
 use super::table::{Table, capacity_units, data_size};
 use crate::model::{KeyRange, PrimaryKey, Row};
@@ -33,6 +35,28 @@ pub enum PageFault {
     Empty,
 }
 
+/// GetRange on a table, or on what a local transaction sees of it.
+///
+/// # Errors
+/// As [`get_range`], and those of transactions.
+pub fn get_range_of(
+    instance: &Instance,
+    request: &proto::GetRangeRequest,
+    now: i64,
+    fault: PageFault,
+) -> Answer<proto::GetRangeResponse> {
+    let name = &request.table_name;
+    let work = |table: &Table| get_range(table, request, now, fault);
+    let Some(id) = transaction(request.transaction_id.as_deref()) else {
+        return instance.read(name, now, work);
+    };
+    let (mut start, mut end) = (Row::default(), Row::default());
+    decode_row(&request.inclusive_start_primary_key, &mut start, KeyPlace::Bound)?;
+    decode_row(&request.exclusive_end_primary_key, &mut end, KeyPlace::Bound)?;
+    let partition_keys = [&start, &end].map(|bound| bound.key.first().map(|(_, value)| *value));
+    instance.transactions.read(id, name, &partition_keys, now, work)
+}
+
 /// Answers a GetRange request at `now` (ms).
 ///
 /// # Errors
@@ -44,8 +68,8 @@ pub fn get_range(
     fault: PageFault,
 ) -> Answer<proto::GetRangeResponse> {
     let projection = Projection::new(request, "No version condition is specified.")?;
-    if request.token.is_some() || request.transaction_id.is_some() {
-        return Err(ServiceError::unsupported("paging inside a row, local transactions"));
+    if request.token.as_ref().is_some_and(|token| !token.is_empty()) {
+        return Err(ServiceError::unsupported("paging inside a row"));
     }
     let forward = match proto::Direction::try_from(request.direction) {
         Ok(direction) => direction == proto::Direction::Forward,
@@ -56,7 +80,6 @@ pub fn get_range(
     let limit = match request.limit {
         None => PAGE_ROWS,
         Some(limit) if limit > 0 => PAGE_ROWS.min(limit as usize),
-        // Own wording.
         Some(_) => return Err(ServiceError::parameter("The limit must be greater than 0.")),
     };
     let names = table.key_names();

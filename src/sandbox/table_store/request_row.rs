@@ -2,7 +2,7 @@
 
 use super::service_error::{Answer, ServiceError};
 use super::{schema, table};
-use crate::model::{CellOp, PrimaryKey, PrimaryKeyValue, Row};
+use crate::model::{PrimaryKey, PrimaryKeyValue, Row};
 use crate::plainbuffer::{self, DecodeError, Fault};
 
 /// Bytes of a STRING or BINARY key value (asserted by the Java SDK's tests, as all limits here).
@@ -41,8 +41,11 @@ pub fn decode_row<'a>(bytes: &'a [u8], row: &mut Row<'a>, place: KeyPlace) -> An
         schema::check_column_name(name)?;
         check_key_value(name, *value, place)?;
     }
-    if place != KeyPlace::Write && (!row.cells.is_empty() || row.delete_marker) {
-        return Err(malformed("more than a primary key"));
+    if place != KeyPlace::Write && !row.cells.is_empty() {
+        return Err(ServiceError::parameter("Attribute column cannot be given while reading data."));
+    }
+    if place != KeyPlace::Write && row.delete_marker {
+        return Err(ServiceError::parameter("Delete marker cannot be given."));
     }
     Ok(())
 }
@@ -74,10 +77,12 @@ impl From<&'static str> for Malformed {
 }
 
 fn check_key_value(name: &str, value: PrimaryKeyValue<'_>, place: KeyPlace) -> Answer<()> {
+    if value == PrimaryKeyValue::AutoIncrement && place != KeyPlace::Write {
+        return Err(ServiceError::parameter("PKAutoIncr can't be used for read operations."));
+    }
     let wrong_type = match value {
         PrimaryKeyValue::InfMin if place != KeyPlace::Bound => Some("VT_INF_MIN"),
         PrimaryKeyValue::InfMax if place != KeyPlace::Bound => Some("VT_INF_MAX"),
-        PrimaryKeyValue::AutoIncrement if place != KeyPlace::Write => Some("VT_AUTO_INCREMENT"),
         _ => None,
     };
     if let Some(wrong) = wrong_type {
@@ -119,11 +124,19 @@ pub enum ChangeKind {
 /// `OTSParameterInvalid`.
 pub fn decode_change<'a>(bytes: &'a [u8], row: &mut Row<'a>, kind: ChangeKind) -> Answer<()> {
     decode_row(bytes, row, KeyPlace::Write)?;
-    if row.delete_marker != (kind == ChangeKind::Delete) || row.sequence.is_some() {
-        return Err(malformed("the delete marker does not fit the operation"));
-    }
-    if kind == ChangeKind::Delete && !row.cells.is_empty() {
-        return Err(malformed("a deleted row has attribute columns"));
+    let refuse = |text: &str| Err(ServiceError::parameter(text));
+    match kind {
+        ChangeKind::Delete if !row.delete_marker => {
+            return refuse("Invalid request of delete row: missing RowDeleteMarker in request.");
+        }
+        ChangeKind::Delete if !row.cells.is_empty() => {
+            return refuse("Invalid delete row request: unexpected cells in request.");
+        }
+        ChangeKind::Put | ChangeKind::Update if row.delete_marker => {
+            return refuse("Invalid request of put/update row: unexpected RowDeleteMarker in request.");
+        }
+        _ if row.sequence.is_some() => return Err(malformed("a row with a sequence info")),
+        _ => {}
     }
     if row.cells.len() > MAX_CELLS {
         return Err(ServiceError::parameter(format!(
@@ -134,14 +147,16 @@ pub fn decode_change<'a>(bytes: &'a [u8], row: &mut Row<'a>, kind: ChangeKind) -
     for cell in &row.cells {
         schema::check_column_name(cell.name)?;
         if row.key.iter().any(|(name, _)| *name == cell.name) {
-            // Own wording.
             let name = cell.name;
             return Err(ServiceError::parameter(format!(
-                "Duplicated attribute column name with primary key column: '{name}' while putting row."
+                "Duplicated attribute column name with primary key column: '{name}'."
             )));
         }
         if kind == ChangeKind::Put && cell.op.is_some() {
-            return Err(malformed("a put row has a cell operation"));
+            return Err(ServiceError::parameter(format!(
+                "OpType cannot be given for column name:{} in PutRow.",
+                cell.name
+            )));
         }
         let length = match cell.value {
             Some(crate::model::Value::String(text)) => text.len(),
@@ -156,9 +171,6 @@ pub fn decode_change<'a>(bytes: &'a [u8], row: &mut Row<'a>, kind: ChangeKind) -
         }
         if cell.timestamp.is_some_and(|at| !(0..MAX_TIMESTAMP).contains(&at)) {
             return Err(ServiceError::parameter("Timestamp must be in range [0, INT64_MAX/1000)."));
-        }
-        if cell.op == Some(CellOp::Increment) && kind != ChangeKind::Update {
-            return Err(malformed("only an update can increment"));
         }
     }
     Ok(())

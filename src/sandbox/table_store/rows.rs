@@ -1,6 +1,6 @@
 //! Reads and writes of single rows and of batches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -31,15 +31,28 @@ pub fn get_row(
     now: i64,
 ) -> Answer<proto::GetRowResponse> {
     let projection = Projection::new(request, "No version condition is specified.")?;
-    if request.token.as_ref().is_some_and(|token| !token.is_empty()) || request.transaction_id.is_some() {
-        return Err(ServiceError::unsupported("paging inside a row, local transactions"));
+    if request.token.as_ref().is_some_and(|token| !token.is_empty()) {
+        return Err(ServiceError::unsupported("paging inside a row"));
     }
     let mut key = Row::default();
     decode_row(&request.primary_key, &mut key, KeyPlace::Read)?;
-    instance.read(&request.table_name, now, |table| {
+    let name = &request.table_name;
+    let work = |table: &Table| {
         let (consumed, row) = read_row(table, &key, &projection, now)?;
         Ok(proto::GetRowResponse { consumed, row, next_token: None })
-    })
+    };
+    match transaction(request.transaction_id.as_deref()) {
+        None => instance.read(name, now, work),
+        Some(id) => {
+            let partition_key = key.key.first().map(|(_, value)| *value);
+            instance.transactions.read(id, name, &[partition_key], now, work)
+        }
+    }
+}
+
+/// The transaction that a request names. An empty id is none, as some SDKs send it.
+pub fn transaction(id: Option<&str>) -> Option<&str> {
+    id.filter(|id| !id.is_empty())
 }
 
 fn read_row(
@@ -165,19 +178,67 @@ pub fn requested_kind(operation_type: i32) -> Answer<ChangeKind> {
     }
 }
 
-/// PutRow, UpdateRow and DeleteRow, whose messages have the same fields.
+/// The fields that PutRow, UpdateRow and DeleteRow have in common.
+pub struct WriteRequest<'a> {
+    /// What to do.
+    pub kind: ChangeKind,
+    /// Where.
+    pub table_name: &'a str,
+    /// The row, encoded.
+    pub row: &'a Bytes,
+    /// When.
+    pub condition: &'a proto::Condition,
+    /// What to answer.
+    pub returns: Option<&'a proto::ReturnContent>,
+    /// In which transaction.
+    pub transaction_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a proto::PutRowRequest> for WriteRequest<'a> {
+    fn from(request: &'a proto::PutRowRequest) -> WriteRequest<'a> {
+        WriteRequest {
+            kind: ChangeKind::Put,
+            table_name: &request.table_name,
+            row: &request.row,
+            condition: &request.condition,
+            returns: request.return_content.as_ref(),
+            transaction_id: request.transaction_id.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a proto::UpdateRowRequest> for WriteRequest<'a> {
+    fn from(request: &'a proto::UpdateRowRequest) -> WriteRequest<'a> {
+        WriteRequest {
+            kind: ChangeKind::Update,
+            table_name: &request.table_name,
+            row: &request.row_change,
+            condition: &request.condition,
+            returns: request.return_content.as_ref(),
+            transaction_id: request.transaction_id.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a proto::DeleteRowRequest> for WriteRequest<'a> {
+    fn from(request: &'a proto::DeleteRowRequest) -> WriteRequest<'a> {
+        WriteRequest {
+            kind: ChangeKind::Delete,
+            table_name: &request.table_name,
+            row: &request.primary_key,
+            condition: &request.condition,
+            returns: request.return_content.as_ref(),
+            transaction_id: request.transaction_id.as_deref(),
+        }
+    }
+}
+
+/// PutRow, UpdateRow, DeleteRow.
 ///
 /// # Errors
 /// As the service.
-pub fn write_row(
-    instance: &Instance,
-    kind: ChangeKind,
-    table_name: &str,
-    row: &[u8],
-    condition: &proto::Condition,
-    returns: Option<&proto::ReturnContent>,
-    now: i64,
-) -> Answer<change::Written> {
+pub fn write_row(instance: &Instance, asked: &WriteRequest<'_>, now: i64) -> Answer<change::Written> {
+    let WriteRequest { kind, table_name, row, condition, returns, transaction_id } = *asked;
     schema::check_table_name(table_name)?;
     let change = Change::decode(kind, row, condition, returns)?;
     let operation = match kind {
@@ -186,7 +247,10 @@ pub fn write_row(
         ChangeKind::Delete => "DeleteRow",
     };
     check_size(operation, std::iter::once(change.size()))?;
-    instance.write(table_name, now, |table| Ok(change.apply(table, now)?.0))
+    match transaction(transaction_id) {
+        None => instance.write(table_name, now, |table| Ok(change.apply(table, now)?.0)),
+        Some(id) => instance.transactions.write(id, table_name, &change, row, condition, now),
+    }
 }
 
 /// BatchWriteRow: what needs no table refuses the whole request, the rest one row; or all rows of a table, when
@@ -201,30 +265,60 @@ pub fn batch_write_row(
 ) -> Answer<proto::BatchWriteRowResponse> {
     check_table_names(request.tables.iter().map(|table| table.table_name.as_str()))?;
     check_write_count(request.tables.iter().map(|table| (table.table_name.as_str(), table.rows.len())))?;
-    if request.transaction_id.is_some() {
-        return Err(ServiceError::unsupported("local transactions"));
-    }
     let mut tables = Vec::new();
     for asked in &request.tables {
         let changes = asked.rows.iter().map(|row| {
             let kind = requested_kind(row.r#type)?;
             Change::decode(kind, &row.row_change, &row.condition, row.return_content.as_ref())
         });
-        tables.push((asked.table_name.as_str(), changes.collect::<Answer<Vec<_>>>()?));
+        tables.push((asked, changes.collect::<Answer<Vec<_>>>()?));
     }
     check_size("BatchWriteRow", tables.iter().flat_map(|(_, changes)| changes).map(Change::size))?;
     let is_atomic = request.is_atomic.unwrap_or(false);
-    let answer = |(name, changes): &(&str, Vec<Change<'_>>)| {
-        let results = match is_atomic {
-            true => write_atomically(instance, name, changes, call),
-            false => changes.iter().map(|change| write_one(instance, name, change, call)).collect(),
+    let transaction = transaction(request.transaction_id.as_deref());
+    let answer = |(asked, changes): &(&proto::TableInBatchWriteRowRequest, Vec<Change<'_>>)| {
+        let name = asked.table_name.as_str();
+        let results = match (transaction, is_atomic) {
+            (Some(id), _) => {
+                let rows = asked.rows.iter().zip(changes);
+                let write = |(row, change): (&proto::RowInBatchWriteRowRequest, &Change<'_>)| {
+                    let (row, condition) = (&row.row_change, &row.condition);
+                    call.row_fault(name).map_or(Ok(()), Err)?;
+                    instance.transactions.write(id, name, change, row, condition, call.now)
+                };
+                rows.map(write).collect()
+            }
+            (None, true) => write_atomically(instance, name, changes, call),
+            (None, false) => {
+                let repeated = repeated_conditions(changes);
+                let write = |(change, refusal): (&Change<'_>, Option<ServiceError>)| {
+                    refusal.map_or_else(|| write_one(instance, name, change, call), Err)
+                };
+                changes.iter().zip(repeated).map(write).collect()
+            }
         };
         proto::TableInBatchWriteRowResponse {
-            table_name: (*name).to_owned(),
+            table_name: name.to_owned(),
             rows: results.into_iter().map(row_result).collect(),
         }
     };
     Ok(proto::BatchWriteRowResponse { tables: tables.iter().map(answer).collect() })
+}
+
+/// For each change why it cannot be in a batch with the others: rows that stand twice cannot have conditions.
+fn repeated_conditions<'a>(changes: &[Change<'a>]) -> Vec<Option<ServiceError>> {
+    let mut seen: BTreeMap<Vec<PrimaryKeyValue<'_>>, usize> = BTreeMap::new();
+    let key = |change: &Change<'a>| change.row.key.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+    if changes.iter().all(Change::is_unconditional) {
+        return vec![None; changes.len()];
+    }
+    changes.iter().for_each(|change| *seen.entry(key(change)).or_default() += 1);
+    let text = "Repeated rows do not support row exist expectation check in BatchModify.";
+    let refuse = |change: &Change<'a>| {
+        let is_repeated = seen.get(&key(change)).is_some_and(|count| *count > 1);
+        (is_repeated && !change.is_unconditional()).then(|| ServiceError::parameter(text))
+    };
+    changes.iter().map(refuse).collect()
 }
 
 /// One change of a batch.
@@ -262,22 +356,8 @@ fn write_atomically(
     if let Some(fault) = changes.iter().find_map(|_| call.row_fault(name)) {
         return all_fail(fault);
     }
-    let written = instance.write(name, call.now, |table| {
-        let (mut written, mut undo) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change.apply(table, call.now) {
-                Ok((result, step)) => {
-                    written.push(result);
-                    undo.push(step);
-                }
-                Err(error) => {
-                    undo.into_iter().rev().for_each(|step: change::Undo| step.run(table));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(written)
-    });
+    let changes_now = changes.iter().map(|change| (change, call.now));
+    let written = instance.write(name, call.now, |table| change::apply_all(table, changes_now));
     match written {
         Ok(written) => written.into_iter().map(Ok).collect(),
         Err(error) => all_fail(error),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::index;
 use super::service_error::{Answer, ServiceError};
 use crate::model::{
-    DefinedColumn, Index, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType, PrimaryKeyValue, ReservedThroughput,
+    DefinedColumn, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType, PrimaryKeyValue, ReservedThroughput,
     TableDefinition, TableOptions, ValueType,
 };
 use crate::{plainbuffer, proto};
@@ -91,18 +92,9 @@ pub fn requested_definition(request: &proto::CreateTableRequest) -> Answer<Table
     if !(1..=plainbuffer::MAX_KEY_COLUMNS).contains(&meta.primary_key.len()) {
         return Err(key_count());
     }
-    let mut names = BTreeSet::new();
-    let mut check_new_name = |name: &String| {
-        check_column_name(name)?;
-        match names.insert(name.clone()) {
-            true => Ok(()),
-            // Own wording.
-            false => Err(ServiceError::parameter(format!("Duplicated column name: '{name}'."))),
-        }
-    };
     let mut primary_key = Vec::new();
     for column in &meta.primary_key {
-        check_new_name(&column.name)?;
+        check_column_name(&column.name)?;
         primary_key.push(key_column(column)?);
     }
     let automatic = primary_key.iter().filter(|column| column.auto_increment).count();
@@ -110,37 +102,23 @@ pub fn requested_definition(request: &proto::CreateTableRequest) -> Answer<Table
     let wrong_type = primary_key
         .iter()
         .any(|column| column.auto_increment && column.column_type != PrimaryKeyType::Integer);
-    // Own wording of the three.
     if automatic > 1 {
-        return Err(ServiceError::parameter(
-            "The count of auto increment primary key columns must be at most 1.",
-        ));
+        return Err(ServiceError::parameter("AUTO_INCREMENT primary key count must <= 1."));
     }
     if first_is_automatic {
-        return Err(ServiceError::parameter("The first primary key column can not be auto increment."));
-    }
-    if wrong_type {
-        return Err(ServiceError::parameter(
-            "The type of an auto increment primary key column must be INTEGER.",
-        ));
-    }
-    if meta.defined_column.len() > MAX_DEFINED_COLUMNS {
         return Err(ServiceError::parameter(format!(
-            "The number of defined columns must be in range: [0, {MAX_DEFINED_COLUMNS}]."
+            "First primary key can't be auto increment, table: {}.",
+            meta.table_name
         )));
     }
-    let mut defined_columns = Vec::new();
-    for column in &meta.defined_column {
-        check_new_name(&column.name)?;
-        defined_columns.push(defined_column(column)?);
-    }
-    if request.enable_local_txn == Some(true) {
-        return Err(ServiceError::unsupported("local transactions"));
+    if wrong_type {
+        return Err(ServiceError::parameter("AUTO_INCREMENT primary key must be integer."));
     }
     if request.sse_spec.as_ref().is_some_and(|spec| spec.enable) {
         return Err(ServiceError::unsupported("server-side encryption"));
     }
-    let indexes = request.index_metas.iter().chain(&meta.index_meta).map(index).collect::<Answer<_>>()?;
+    let indexes = request.index_metas.iter().chain(&meta.index_meta);
+    let indexes = indexes.map(index::requested_index).collect::<Answer<_>>()?;
     let asked = request.table_options.as_ref();
     if asked.is_none_or(|options| options.max_versions.is_none() || options.time_to_live.is_none()) {
         let text = "The maxVersions and timeToLive must be set while creating table.";
@@ -156,16 +134,57 @@ pub fn requested_definition(request: &proto::CreateTableRequest) -> Answer<Table
     if let Some(asked) = asked {
         change_options(&mut options, asked)?;
     }
-    Ok(TableDefinition {
+    let definition = TableDefinition {
         name: meta.table_name.clone(),
         primary_key,
-        defined_columns,
+        defined_columns: requested_defined_columns(&meta.defined_column)?,
         options,
         reserved: reserved(&request.reserved_throughput)?,
         stream: None,
         indexes,
         creation_time: None,
-    })
+    };
+    check_columns(&definition)?;
+    index::check_indexes(&definition)?;
+    index::check_options(&definition)?;
+    Ok(definition)
+}
+
+/// Predefined columns as a request names them.
+///
+/// # Errors
+/// `OTSParameterInvalid`.
+pub fn requested_defined_columns(asked: &[proto::DefinedColumnSchema]) -> Answer<Vec<DefinedColumn>> {
+    let column = |column: &proto::DefinedColumnSchema| {
+        check_column_name(&column.name)?;
+        defined_column(column)
+    };
+    asked.iter().map(column).collect()
+}
+
+/// Checks the columns of a table against each other.
+///
+/// # Errors
+/// `OTSParameterInvalid` for a name that stands twice, or too many predefined columns.
+pub fn check_columns(definition: &TableDefinition) -> Answer<()> {
+    if definition.defined_columns.len() > MAX_DEFINED_COLUMNS {
+        return Err(ServiceError::parameter(format!(
+            "The number of defined columns must be in range: [0, {MAX_DEFINED_COLUMNS}]."
+        )));
+    }
+    let mut names = BTreeSet::new();
+    for column in &definition.primary_key {
+        if !names.insert(&column.name) {
+            return Err(ServiceError::parameter(format!("Duplicated primary key name: '{}'.", column.name)));
+        }
+    }
+    for column in &definition.defined_columns {
+        if !names.insert(&column.name) {
+            // Own wording.
+            return Err(ServiceError::parameter(format!("Duplicated column name: '{}'.", column.name)));
+        }
+    }
+    Ok(())
 }
 
 fn key_column(column: &proto::PrimaryKeySchema) -> Answer<PrimaryKeyColumn> {
@@ -190,43 +209,36 @@ fn defined_column(column: &proto::DefinedColumnSchema) -> Answer<DefinedColumn> 
     Ok(DefinedColumn { name: column.name.clone(), column_type })
 }
 
-/// An index is kept as part of the definition; the sandbox does not maintain its rows.
-fn index(meta: &proto::IndexMeta) -> Answer<Index> {
-    check_table_name(&meta.name)?;
-    Ok(Index {
-        name: meta.name.clone(),
-        primary_key: meta.primary_key.clone(),
-        defined_columns: meta.defined_column.clone(),
-        local: meta.index_type == proto::IndexType::ItLocalIndex as i32,
-        synchronous: meta.index_update_mode == proto::IndexUpdateMode::IumSyncIndex as i32,
-    })
-}
-
 /// Takes over what `asked` sets.
 ///
 /// # Errors
-/// `OTSParameterInvalid`, in own wording, for values outside the documented ranges; `options` may then be changed in
-/// part.
+/// `OTSParameterInvalid` for values outside the documented ranges; `options` may then be changed in part.
 pub fn change_options(options: &mut TableOptions, asked: &proto::TableOptions) -> Answer<()> {
+    if *asked == proto::TableOptions::default() {
+        return Err(ServiceError::parameter("No parameter is specified in table options."));
+    }
     if let Some(seconds) = asked.time_to_live {
         if seconds != -1 && seconds < MIN_TIME_TO_LIVE {
-            return Err(ServiceError::parameter(format!(
-                "Invalid time to live: {seconds}, it must be -1 or at least {MIN_TIME_TO_LIVE}."
-            )));
+            let text = match seconds {
+                // Own wording of the second.
+                ..=0 => "TimeToLive cannot be 0 or less than -1.".to_owned(),
+                _ => format!("TimeToLive must be -1 or at least {MIN_TIME_TO_LIVE}."),
+            };
+            return Err(ServiceError::parameter(text));
         }
         options.time_to_live = Some(seconds);
     }
     if let Some(versions) = asked.max_versions {
         if versions < 1 {
-            return Err(ServiceError::parameter(format!(
-                "Invalid max versions: {versions}, it must be greater than 0."
-            )));
+            let text = "The maximum versions cannot be less than or equal to 0.";
+            return Err(ServiceError::parameter(text));
         }
         options.max_versions = Some(versions);
     }
     if let Some(seconds) = asked.deviation_cell_version_in_sec {
-        if !(1..=i64::MAX / 1_000_000).contains(&seconds) {
-            return Err(ServiceError::parameter(format!("Invalid deviation of cell version: {seconds}.")));
+        if !(0..=i64::MAX / 1_000_000).contains(&seconds) {
+            let text = "The maximum deviation must be in range [0, INT64_MAX/1000000].";
+            return Err(ServiceError::parameter(text));
         }
         options.deviation_seconds = Some(seconds);
     }

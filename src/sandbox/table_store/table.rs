@@ -8,7 +8,8 @@ use super::schema::{key_type_name, key_value_type_name};
 use super::service_error::{Answer, ServiceError};
 use super::stored::StoredRow;
 use super::stream::History;
-use crate::model::{KeyRange, PrimaryKey, PrimaryKeyValue, Row, TableDefinition};
+use super::transaction::Locks;
+use crate::model::{KeyPart, KeyRange, PrimaryKey, PrimaryKeyColumn, PrimaryKeyValue, Row, TableDefinition};
 
 /// A table and everything in it.
 pub struct Table {
@@ -24,6 +25,12 @@ pub struct Table {
     pub last_increment: i64,
     /// What the Stream shows; `None` while it is disabled.
     pub history: Option<History>,
+    /// Whether local transactions were enabled when it was created.
+    pub local_transactions: bool,
+    /// What local transactions hold.
+    pub locks: Locks,
+    /// The table whose secondary index this is.
+    pub index_of: Option<String>,
     /// The rows.
     pub content: Content,
 }
@@ -46,8 +53,38 @@ impl Table {
             ready_at: i64::MIN,
             last_increment: 0,
             history: None,
+            local_transactions: false,
+            locks: Locks::default(),
+            index_of: None,
             content: Content::Generated(table),
         }
+    }
+
+    /// A table without rows, ready at once.
+    pub fn empty(definition: TableDefinition) -> Table {
+        Table {
+            definition,
+            reserved_changed_at_s: 0,
+            boundaries: Vec::new(),
+            ready_at: i64::MIN,
+            last_increment: 0,
+            history: None,
+            local_transactions: false,
+            locks: Locks::default(),
+            index_of: None,
+            content: Content::Stored(BTreeMap::new()),
+        }
+    }
+
+    /// The rows of one partition key as a table of their own, without Stream and partitions.
+    pub fn partition_copy(&self, partition_key: &KeyPart) -> Table {
+        let mut copy = Table::empty(self.definition.clone());
+        if let Content::Stored(rows) = &self.content {
+            let first = PrimaryKey(vec![partition_key.clone()]);
+            let same = rows.range(first..).take_while(|(key, _)| key.parts().first() == Some(partition_key));
+            copy.content = Content::Stored(same.map(|(key, row)| (key.clone(), row.clone())).collect());
+        }
+        copy
     }
 
     /// The generated table behind this one, if there is one.
@@ -165,21 +202,15 @@ impl Table {
                 columns.len()
             )));
         }
-        for ((name, value), column) in key.iter().zip(columns) {
-            if *name != column.name {
-                return Err(ServiceError::invalid_key(format!(
-                    "Validate PK name fail. Input: {name}, Meta: {}.",
-                    column.name
-                )));
-            }
-            let (input, meta) = (key_value_type_name(*value), key_type_name(column.column_type));
-            if let Some(input) = input.filter(|input| *input != meta) {
-                return Err(ServiceError::invalid_key(format!(
-                    "Validate PK type fail. Input: {input}, Meta: {meta}."
-                )));
-            }
-        }
-        Ok(())
+        key.iter().zip(columns).try_for_each(|((name, value), column)| check_key_column(name, *value, column))
+    }
+
+    /// As [`Table::check_key`] for the partition key alone.
+    ///
+    /// # Errors
+    /// `OTSInvalidPK`.
+    pub fn check_partition_key(&self, name: &str, value: PrimaryKeyValue<'_>) -> Answer<()> {
+        self.definition.primary_key.first().map_or(Ok(()), |column| check_key_column(name, value, column))
     }
 
     /// The number of the partition that holds `key`, or the rows just behind it if it is a bound.
@@ -191,6 +222,22 @@ impl Table {
     pub fn key_names(&self) -> Vec<&str> {
         self.definition.primary_key.iter().map(|column| column.name.as_str()).collect()
     }
+}
+
+fn check_key_column(name: &str, value: PrimaryKeyValue<'_>, column: &PrimaryKeyColumn) -> Answer<()> {
+    if name != column.name {
+        return Err(ServiceError::invalid_key(format!(
+            "Validate PK name fail. Input: {name}, Meta: {}.",
+            column.name
+        )));
+    }
+    let (input, meta) = (key_value_type_name(value), key_type_name(column.column_type));
+    if let Some(input) = input.filter(|input| *input != meta) {
+        return Err(ServiceError::invalid_key(format!(
+            "Validate PK type fail. Input: {input}, Meta: {meta}."
+        )));
+    }
+    Ok(())
 }
 
 /// Bytes of a row by the service's data-size rule: names and values, and 8 per version if timestamps count.

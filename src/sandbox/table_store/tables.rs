@@ -1,12 +1,10 @@
 //! CreateTable, DescribeTable, UpdateTable.
 
-use std::collections::BTreeMap;
-
 use super::instance::Instance;
 use super::service_error::{Answer, ServiceError};
 use super::stream::History;
 use super::table::{Content, Table};
-use super::{description, schema};
+use super::{description, index, schema};
 use crate::model::{PrimaryKey, PrimaryKeyType, Stream};
 use crate::{plainbuffer, proto};
 
@@ -26,16 +24,30 @@ pub fn create(
     if let Some(spec) = &request.stream_spec {
         definition.stream = new_stream(&definition.name, spec, now)?;
     }
+    let local_transactions = request.enable_local_txn.unwrap_or(false);
+    if local_transactions && definition.primary_key.iter().any(|column| column.auto_increment) {
+        // Own wording.
+        let text = "A table with an auto increment primary key column can not have local transactions.";
+        return Err(ServiceError::parameter(text));
+    }
     let ready_after = i64::try_from(instance.table_ready_after.as_millis()).unwrap_or(i64::MAX);
-    instance.add(Table {
-        history: definition.stream.is_some().then(History::default),
-        definition,
-        reserved_changed_at_s: now / 1_000,
-        boundaries,
-        ready_at: now.saturating_add(ready_after),
-        last_increment: 0,
-        content: Content::Stored(BTreeMap::new()),
-    })?;
+    let ready_at = now.saturating_add(ready_after);
+    let mut added = Vec::new();
+    for index in &definition.indexes {
+        added.push(Table { ready_at, ..index::index_table(&definition, index) });
+    }
+    added.insert(
+        0,
+        Table {
+            reserved_changed_at_s: now / 1_000,
+            boundaries,
+            ready_at,
+            history: definition.stream.is_some().then(History::default),
+            local_transactions,
+            ..Table::empty(definition)
+        },
+    );
+    instance.add(added)?;
     Ok(proto::CreateTableResponse {})
 }
 
@@ -103,6 +115,7 @@ pub fn update(
         }
         if let Some(asked) = &request.table_options {
             schema::change_options(&mut changed.options, asked)?;
+            index::check_options(&changed)?;
         }
         if let Some(spec) = &request.stream_spec {
             let asked = new_stream(&changed.name, spec, now)?;
@@ -128,5 +141,43 @@ pub fn update(
             table_options: description::describe_options(&definition.options),
             stream_details: Some(description::describe_stream(definition)),
         })
+    })
+}
+
+/// AddDefinedColumn.
+///
+/// # Errors
+/// As the service.
+pub fn add_defined(
+    instance: &Instance,
+    request: &proto::AddDefinedColumnRequest,
+) -> Answer<proto::AddDefinedColumnResponse> {
+    instance.change(&request.table_name, |table| {
+        let mut changed = table.definition.clone();
+        changed.defined_columns.extend(schema::requested_defined_columns(&request.columns)?);
+        schema::check_columns(&changed)?;
+        table.definition = changed;
+        Ok(proto::AddDefinedColumnResponse {})
+    })
+}
+
+/// DeleteDefinedColumn. The cells stay, of any type from now on.
+///
+/// # Errors
+/// As the service.
+pub fn delete_defined(
+    instance: &Instance,
+    request: &proto::DeleteDefinedColumnRequest,
+) -> Answer<proto::DeleteDefinedColumnResponse> {
+    instance.change(&request.table_name, |table| {
+        let mut changed = table.definition.clone();
+        for name in &request.columns {
+            let position = changed.defined_columns.iter().position(|column| column.name == *name);
+            let missing = || ServiceError::parameter(format!("Column does not exist:{name}."));
+            changed.defined_columns.remove(position.ok_or_else(missing)?);
+        }
+        index::check_indexes(&changed)?;
+        table.definition = changed;
+        Ok(proto::DeleteDefinedColumnResponse {})
     })
 }
