@@ -1,4 +1,5 @@
-//! Plain data: primary keys and their order, key ranges, borrowed cells and rows, table definitions, row-sums.
+//! Plain data: primary keys and their order, key ranges, borrowed cells and rows, Stream records, table
+//! definitions, row-sums.
 //!
 //! Nothing here waits, reads a clock or touches a file. Every other module speaks in these types.
 
@@ -8,6 +9,7 @@ mod key;
 mod middle;
 mod range;
 mod row_sum;
+mod stream_record;
 
 pub use cell::{Cell, CellOp, Row, SequenceInfo, Value, ValueType};
 pub use definition::{
@@ -17,3 +19,4 @@ pub use definition::{
 pub use key::{KeyPart, PrimaryKey, PrimaryKeyValue};
 pub use range::KeyRange;
 pub use row_sum::{RowHasher, RowSum};
+pub use stream_record::{RecordType, StreamRecord};

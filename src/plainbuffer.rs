@@ -27,6 +27,7 @@ mod matrix_reader;
 mod matrix_writer;
 mod name;
 mod reader;
+mod record;
 mod template;
 mod wire;
 mod writer;
@@ -39,6 +40,7 @@ pub use key::{decode_key, decode_named_key, encode_key};
 pub use matrix_reader::MatrixReader;
 pub use matrix_writer::MatrixWriter;
 pub use reader::{RowReader, decode_request_row};
+pub use record::{RecordError, decode_origin_record, decode_record};
 pub use template::RowTemplate;
 pub use writer::{encode_row, write_header, write_row};
 

@@ -5,29 +5,38 @@
 //! that is cut off, lacks a required field or is no answer of Table Store is an error, never an empty result.
 //! Rows are handed out as the bytes that arrived: decoding them is [`crate::plainbuffer`]'s work, on another thread.
 
+mod batch_get;
 mod batch_write;
+mod bulk_export;
 mod call;
 mod config;
 mod counters;
 mod definition;
 mod failure;
 mod get_range;
+mod row_batch;
 mod row_change;
 mod signing;
 mod single_row;
 mod split_points;
+mod stream_records;
+mod streams;
 mod tables;
 mod transport;
 
 use std::sync::Arc;
 
+pub use batch_get::{RowsRead, RowsRequest};
 pub use batch_write::{BatchResults, RowsWritten};
-pub use config::{Signature, TableStoreConfig};
+pub use bulk_export::ExportRequest;
+pub use config::{Priority, Signature, TableStoreConfig};
 pub use counters::Counters;
 pub use get_range::{Direction, Page, RangeRequest, TimeRange};
 pub use row_change::{Existence, RowChange};
 pub use single_row::{EncodedRow, RowRequest, RowWritten};
 pub use split_points::SplitPoints;
+pub use stream_records::{EncodedRecord, RecordPage, ShardPosition, ShardStart};
+pub use streams::{Shard, StreamDescription, StreamSummary};
 pub use tables::{StreamSetting, TableDescription, TableUpdate};
 
 use crate::Result;

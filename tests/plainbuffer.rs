@@ -3,6 +3,8 @@
 
 #[path = "plainbuffer/row_matrix.rs"]
 mod row_matrix;
+#[path = "plainbuffer/stream_record.rs"]
+mod stream_record;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Shared;

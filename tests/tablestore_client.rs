@@ -3,6 +3,13 @@
 #[path = "tablestore_client/scripted_server.rs"]
 mod scripted_server;
 
+#[path = "tablestore_client/bulk_export.rs"]
+mod bulk_export;
+#[path = "tablestore_client/row_batches.rs"]
+mod row_batches;
+#[path = "tablestore_client/streams.rs"]
+mod streams;
+
 use std::time::{Duration, Instant};
 
 use otsvault::Kind;
@@ -14,8 +21,8 @@ use otsvault::model::{
 use otsvault::plainbuffer::{RowReader, encode_key};
 use otsvault::proto;
 use otsvault::tablestore::{
-    Direction, Existence, RangeRequest, RowChange, RowRequest, Signature, StreamSetting, TableStore,
-    TableStoreConfig, TableUpdate, TimeRange,
+    Direction, Existence, Priority, RangeRequest, RowChange, RowRequest, Signature, StreamSetting,
+    TableStore, TableStoreConfig, TableUpdate, TimeRange,
 };
 use scripted_server::{Reply, ScriptedServer};
 use serde_json::Value as Json;
@@ -484,7 +491,7 @@ async fn an_answer_that_ends_with_its_connection_needs_an_md5() {
     let whole = range_of_k(KeyPart::InfMin, KeyPart::InfMax);
     let error = client(&server).get_range(&whole).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
-    assert!(error.to_string().contains("neither a length nor an MD5"), "{error}");
+    assert!(error.to_string().contains("no MD5"), "{error}");
 }
 
 #[tokio::test]
@@ -503,6 +510,35 @@ async fn the_md5_of_a_page_that_says_where_the_next_one_starts_is_checked_only_w
     let strict = TableStoreConfig { verify_response_md5: true, ..config(&server.url()) };
     let error = TableStore::new(strict).unwrap().get_range(&whole).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
+}
+
+#[tokio::test]
+async fn an_answer_without_an_md5_is_refused_when_asked_to_be_strict() {
+    let body = vector("responses", "list_table");
+    let head = format!("HTTP/1.1 200 X\r\nx-ots-requestid: 1\r\ncontent-length: {}\r\n\r\n", body.len());
+    let server = ScriptedServer::start([Reply::Raw([head.as_bytes(), &body].concat())]);
+    assert!(client(&server).list_tables().await.is_ok());
+    let strict = TableStoreConfig { verify_response_md5: true, ..config(&server.url()) };
+    let error = TableStore::new(strict).unwrap().list_tables().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert!(error.to_string().contains("no MD5"), "{error}");
+}
+
+#[tokio::test]
+async fn a_priority_is_sent_and_signed() {
+    let sandbox = otsvault::sandbox::Sandbox::start(Default::default()).await.unwrap();
+    let at = sandbox.description();
+    let credentials = Credentials::new(&*at.access_key_id, &*at.access_key_secret, None);
+    for signature in [Signature::V2, Signature::V4 { region: at.region.clone() }] {
+        let plain = TableStoreConfig::new(&*at.ots_endpoint, &*at.instance, credentials.clone());
+        let config = TableStoreConfig { priority: Some(Priority::Low), signature, ..plain };
+        assert_eq!(TableStore::new(config).unwrap().list_tables().await.unwrap(), Vec::<String>::new());
+    }
+    let server = ScriptedServer::start([Reply::Ok(vector("responses", "list_table"))]);
+    let config = TableStoreConfig { priority: Some(Priority::High), ..config(&server.url()) };
+    TableStore::new(config).unwrap().list_tables().await.unwrap();
+    let header = ("x-ots-request-priority".to_owned(), "2".to_owned());
+    assert!(server.seen()[0].headers.contains(&header));
 }
 
 #[tokio::test]
@@ -701,4 +737,8 @@ fn every_call_can_be_spawned(client: &TableStore, row: &Row<'_>, get: &RowReques
     spawnable(client.put_row("t", row));
     spawnable(client.batch_write_row(&[]));
     spawnable(client.write_rows("t", &[]));
+    spawnable(client.list_streams(None));
+    spawnable(client.describe_stream("s"));
+    spawnable(client.get_shard_iterator("s", "shard", otsvault::tablestore::ShardStart::Oldest));
+    spawnable(client.get_stream_record("t", "i", None));
 }

@@ -1,13 +1,12 @@
 //! BatchWriteRow: up to 200 changes in one request, each with its own outcome.
 
 use super::TableStore;
-use super::call::Operation;
-use super::counters::SharedCounters;
-use super::failure::{BoxError, ServiceError};
+use super::call::{Operation, Target};
+use super::failure::BoxError;
 use super::get_range::write_units;
+use super::row_batch::{RowAnswer, RowBatch, refused_row};
 use super::row_change::{ChangeKind, RowChange};
 use super::single_row::{EncodedRow, RowWritten};
-use crate::error::retry::{Backoff, Pace};
 use crate::{Error, Result, proto};
 
 const OPERATION: Operation =
@@ -46,9 +45,6 @@ pub struct RowsWritten {
     pub row_retries: u64,
 }
 
-/// What the service said about one row.
-type RowAnswer = Result<RowWritten, ServiceError>;
-
 impl TableStore {
     /// Sends all changes once. At most 200 rows and 4 MB over all tables (service limits).
     ///
@@ -59,7 +55,8 @@ impl TableStore {
             tables.iter().map(|(table, changes)| (*table, changes.iter().collect::<Vec<_>>())).collect();
         let answers = self.send_batch(&batches).await?;
         let tables = answers.into_iter().zip(tables).map(|(answers, (table, _))| {
-            answers.into_iter().map(|answer| answer.map_err(|failed| self.row_error(table, failed))).collect()
+            let named = |failed| self.row_error(&OPERATION, table, failed);
+            answers.into_iter().map(|answer| answer.map_err(named)).collect()
         });
         Ok(BatchResults { tables: tables.collect() })
     }
@@ -72,56 +69,27 @@ impl TableStore {
     /// # Errors
     /// Only if a request as a whole is refused or given up; some changes may then have been made.
     pub async fn write_rows(&self, table: &str, changes: &[RowChange]) -> Result<RowsWritten> {
-        let counters = &self.0.counters;
-        let mut backoff = Backoff::new(self.0.retry_budget);
-        let mut written = RowsWritten { write_capacity_units: 0, failures: Vec::new(), row_retries: 0 };
-        let mut waiting: Vec<(usize, &RowChange)> = changes.iter().enumerate().collect();
-        while !waiting.is_empty() {
-            let batch = waiting.iter().map(|(_, change)| *change).collect();
-            let answers = self.send_batch(&[(table, batch)]).await?;
-            let mut failed = Vec::new();
-            for ((index, change), answer) in waiting.into_iter().zip(answers.into_iter().flatten()) {
-                match answer {
-                    Ok(row) => written.write_capacity_units += row.write_capacity_units,
-                    Err(service) => match service.retry().pace(change.idempotent) {
-                        Some(pace) => failed.push((index, change, service, pace)),
-                        None => written.failures.push((index, self.row_error(table, service))),
-                    },
-                }
-            }
-            let throttled = failed.iter().any(|(.., pace)| *pace == Pace::Throttled);
-            let pace = if throttled { Pace::Throttled } else { Pace::Fault };
-            let pause = match failed.is_empty() {
-                true => None,
-                false => backoff.next_pause(pace),
-            };
-            waiting = Vec::new();
-            let Some(pause) = pause else {
-                let given_up = failed.into_iter().map(|(index, _, service, _)| {
-                    let hint = format!("gave up after {} attempts", backoff.attempts() + 1);
-                    (index, self.row_error(table, service).hint(hint))
-                });
-                written.failures.extend(given_up);
-                break;
-            };
-            tracing::debug!(
-                table,
-                rows = failed.len(),
-                attempt = backoff.attempts(),
-                ?pause,
-                "rows sent again"
-            );
-            SharedCounters::add(&counters.retries, 1);
-            written.row_retries += failed.len() as u64;
-            waiting.extend(failed.into_iter().map(|(index, change, ..)| (index, change)));
-            tokio::time::sleep(pause).await;
+        let mut batch = RowBatch::new(self, &OPERATION, table, changes);
+        while let Some(waiting) = batch.waiting() {
+            let answers = self.send_batch(&[(table, waiting)]).await?;
+            batch.answered(answers.into_iter().flatten().collect(), |change| change.idempotent).await;
         }
-        written.failures.sort_by_key(|(index, _)| *index);
+        let (outcomes, row_retries) = batch.finish();
+        let mut written = RowsWritten { write_capacity_units: 0, failures: Vec::new(), row_retries };
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(row) => written.write_capacity_units += row.write_capacity_units,
+                Err(error) => written.failures.push((index, error)),
+            }
+        }
         Ok(written)
     }
 
     /// The answers have the shape of the request: checked here.
-    async fn send_batch(&self, batches: &[(&str, Vec<&RowChange>)]) -> Result<Vec<Vec<RowAnswer>>> {
+    async fn send_batch(
+        &self,
+        batches: &[(&str, Vec<&RowChange>)],
+    ) -> Result<Vec<Vec<RowAnswer<RowWritten>>>> {
         let idempotent = batches.iter().flat_map(|(_, changes)| changes).all(|change| change.idempotent);
         let operation = Operation { idempotent, ..OPERATION };
         let request = proto::BatchWriteRowRequest {
@@ -134,12 +102,12 @@ impl TableStore {
                 .collect(),
             ..Default::default()
         };
-        let one_table = match batches {
-            [(table, _)] => Some(*table),
-            _ => None,
+        let target = match batches {
+            [(table, _)] => Target::Table(table),
+            _ => Target::Instance,
         };
-        let answers: Vec<Vec<RowAnswer>> = self
-            .call(&operation, one_table, &request, |answer: proto::BatchWriteRowResponse, origin| {
+        let answers: Vec<Vec<RowAnswer<RowWritten>>> = self
+            .call(&operation, target, &request, |answer: proto::BatchWriteRowResponse, origin| {
                 let same_tables = answer.tables.len() == batches.len()
                     && answer.tables.iter().zip(batches).all(|(answer, (table, changes))| {
                         answer.table_name == *table && answer.rows.len() == changes.len()
@@ -151,16 +119,8 @@ impl TableStore {
                 answer.tables.into_iter().map(|table| table.rows.into_iter().map(row).collect()).collect()
             })
             .await?;
-        let throttled = answers.iter().flatten().filter(|answer| {
-            answer.as_ref().is_err_and(|failed| failed.retry().pace(false) == Some(Pace::Throttled))
-        });
-        SharedCounters::add(&self.0.counters.throttles, throttled.count() as u64);
+        self.count_throttled_rows(answers.iter().flatten());
         Ok(answers)
-    }
-
-    fn row_error(&self, table: &str, failed: ServiceError) -> Error {
-        let request_id = failed.request_id.clone();
-        failed.fill(self.error(&OPERATION, Some(table)).request_id(request_id))
     }
 }
 
@@ -182,17 +142,13 @@ fn row_message(change: &RowChange) -> proto::RowInBatchWriteRowRequest {
 fn row_answer(
     row: proto::RowInBatchWriteRowResponse,
     request_id: Option<&str>,
-) -> Result<RowAnswer, BoxError> {
+) -> Result<RowAnswer<RowWritten>, BoxError> {
     match (row.is_ok, row.error) {
         (true, None) => Ok(Ok(RowWritten {
             write_capacity_units: row.consumed.as_ref().map(write_units).unwrap_or(0),
             returned: EncodedRow::check(row.row)?,
         })),
-        (false, Some(error)) if !error.code.is_empty() => {
-            // A row has no HTTP status; the code decides.
-            let request_id = request_id.map(str::to_owned);
-            Ok(Err(ServiceError { status: 0, request_id, error: Box::new(error) }))
-        }
+        (false, Some(error)) if !error.code.is_empty() => Ok(Err(refused_row(error, request_id))),
         _ => Err("a row contradicts itself".into()),
     }
 }

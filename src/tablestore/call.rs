@@ -27,6 +27,19 @@ pub(super) struct Operation {
     pub(super) required: &'static [u32],
 }
 
+/// What a request is about, as its errors name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// The instance as a whole.
+    Instance,
+    /// A table.
+    Table(&'a str),
+    /// A Stream, by its id.
+    Stream(&'a str),
+    /// The Stream of a table.
+    StreamOf(&'a str),
+}
+
 /// What the reader of an answer may want to know besides the message.
 pub(super) struct Origin<'a> {
     pub(super) body_bytes: usize,
@@ -45,10 +58,12 @@ const QUIET_ATTEMPTS: u32 = 5;
 
 impl TableStore {
     /// The start of an error of `operation`.
-    pub(super) fn error(&self, operation: &Operation, table: Option<&str>) -> Error {
-        Error::new(Kind::Internal, operation.doing).on(match table {
-            Some(table) => format!("table `{table}`"),
-            None => format!("instance `{}`", self.instance()),
+    pub(super) fn error(&self, operation: &Operation, target: Target<'_>) -> Error {
+        Error::new(Kind::Internal, operation.doing).on(match target {
+            Target::Instance => format!("instance `{}`", self.instance()),
+            Target::Table(table) => format!("table `{table}`"),
+            Target::Stream(id) => format!("Stream `{id}`"),
+            Target::StreamOf(table) => format!("the Stream of table `{table}`"),
         })
     }
 
@@ -57,7 +72,7 @@ impl TableStore {
     pub(super) async fn call<A: Message + Default, T>(
         &self,
         operation: &Operation,
-        table: Option<&str>,
+        target: Target<'_>,
         request: &impl Message,
         read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
     ) -> Result<T> {
@@ -97,7 +112,7 @@ impl TableStore {
             let Some(pause) = pause else {
                 let may_be_applied =
                     !operation.idempotent && matches!(failure.retry(damaged), Retry::IfIdempotent(_));
-                let mut error = failure.into_error(self.error(operation, table), transport.endpoint());
+                let mut error = failure.into_error(self.error(operation, target), transport.endpoint());
                 if may_be_applied {
                     error = error.hint("the request may have been carried out all the same");
                 }
@@ -106,7 +121,7 @@ impl TableStore {
                 }
                 return Err(error);
             };
-            log_retry(operation, table, &failure, backoff.attempts(), pause);
+            log_retry(operation, target, &failure, backoff.attempts(), pause);
             SharedCounters::add(&counters.retries, 1);
             tokio::time::sleep(pause).await;
         }
@@ -167,11 +182,11 @@ fn decode<A: Message + Default>(operation: &Operation, body: &Bytes) -> Result<A
     }
 }
 
-fn log_retry(operation: &Operation, table: Option<&str>, failure: &Failure, attempt: u32, pause: Duration) {
+fn log_retry(operation: &Operation, target: Target<'_>, failure: &Failure, attempt: u32, pause: Duration) {
     let (operation, reason, request_id) = (operation.name, failure.reason(), failure.request_id());
     if attempt <= QUIET_ATTEMPTS {
-        tracing::debug!(operation, table, attempt, ?pause, reason, request_id, "request repeated");
+        tracing::debug!(operation, ?target, attempt, ?pause, reason, request_id, "request repeated");
     } else {
-        tracing::warn!(operation, table, attempt, ?pause, reason, request_id, "request repeated again");
+        tracing::warn!(operation, ?target, attempt, ?pause, reason, request_id, "request repeated again");
     }
 }

@@ -20,9 +20,12 @@ pub struct TableStoreConfig {
     pub retry_budget: Duration,
     /// Idle connections kept open, at most. Default: 64.
     pub idle_connections: usize,
-    /// Whether the MD5 of every response body is computed and compared. Default: no, it costs more CPU than decoding
-    /// the rows, whose own checksums are verified in any case. A body that came without a length is always checked.
+    /// Strict: every response must carry its MD5 and match it. Default: a page of rows that says where the next one
+    /// starts is not checked, since that costs more CPU than decoding the rows, whose own checksums are verified in
+    /// any case; every other answer is, if it carries an MD5. A body that came without a length always must.
     pub verify_response_md5: bool,
+    /// Sent with every request if set. Whether the service heeds it for scans is not documented.
+    pub priority: Option<Priority>,
     /// Largest response body accepted, in bytes. Default: 64 MiB; a page is 4 MB of data (service limit), which
     /// PlainBuffer can blow up tenfold when names and values are short.
     pub max_response_bytes: usize,
@@ -43,7 +46,29 @@ impl TableStoreConfig {
             retry_budget: DEFAULT_BUDGET,
             idle_connections: 64,
             verify_response_md5: false,
+            priority: None,
             max_response_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The `x-ots-request-priority` of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// For bulk work that may wait.
+    Low,
+    /// As if not set.
+    Normal,
+    /// Before others.
+    High,
+}
+
+impl Priority {
+    pub(super) fn header_value(self) -> &'static str {
+        match self {
+            Priority::Low => "0",
+            Priority::Normal => "1",
+            Priority::High => "2",
         }
     }
 }

@@ -115,7 +115,7 @@ impl Failure {
                 error.with_kind(Kind::Corrupt).because("the answer does not match its MD5")
             }
             Failure::Damaged { md5: false, .. } => {
-                error.with_kind(Kind::Corrupt).because("the answer has neither a length nor an MD5")
+                error.with_kind(Kind::Corrupt).because("the answer has no MD5 to check it by")
             }
             Failure::Invalid { source, .. } => {
                 error.with_kind(Kind::Corrupt).because("the answer makes no sense").source(source)

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::TableStore;
-use super::call::Operation;
+use super::call::{Operation, Target};
 use super::failure::BoxError;
 use crate::model::{KeyRange, PrimaryKey};
-use crate::plainbuffer::{decode_named_key, encode_key};
+use crate::plainbuffer::{BlockFormat, BlockReader, DecodeError, decode_named_key, encode_key};
 use crate::{Result, proto};
 
 const OPERATION: Operation =
@@ -103,42 +103,58 @@ impl RangeRequest {
             ..Default::default()
         }
     }
+}
 
-    /// The next key must lead on, or a scan would read the same page for ever or leave its range.
-    fn check_next(&self, bytes: &[u8]) -> Result<PrimaryKey, BoxError> {
-        let (names, next) = decode_named_key(bytes)?;
-        if !names.iter().eq(self.key_names.iter()) {
-            return Err("the next key has other columns than the table".into());
-        }
-        if next == self.start {
-            return Err("the page repeats its next key".into());
-        }
-        let leads_on = match self.direction {
-            Direction::Forward => next > self.start && next < self.end,
-            Direction::Backward => next < self.start && next > self.end,
-        };
-        match leads_on {
-            true => Ok(next),
-            false => Err("the next key is outside the range".into()),
-        }
+/// The next key must lead on, or a scan would read the same page for ever or leave its range.
+pub(super) fn check_next(
+    bytes: &[u8],
+    key_names: &[String],
+    (start, end): (&PrimaryKey, &PrimaryKey),
+    direction: Direction,
+) -> Result<PrimaryKey, BoxError> {
+    let (names, next) = decode_named_key(bytes)?;
+    if !names.iter().eq(key_names.iter()) {
+        return Err("the next key has other columns than the table".into());
+    }
+    if next == *start {
+        return Err("the page repeats its next key".into());
+    }
+    let leads_on = match direction {
+        Direction::Forward => next > *start && next < *end,
+        Direction::Backward => next < *start && next > *end,
+    };
+    match leads_on {
+        true => Ok(next),
+        false => Err("the next key is outside the range".into()),
     }
 }
 
 /// One page, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// PlainBuffer rows in key order, a slice of the response body. Empty if the page has no rows, which is not the
-    /// end of the range: look at `next_start`.
+    /// Rows in key order, a slice of the response body. Empty if the page has no rows, which is not the end of the
+    /// range: look at `next_start`.
     pub rows: Bytes,
+    /// How the rows are written.
+    pub format: BlockFormat,
     /// Where the next page starts, inclusive; strictly inside the range and beyond this page's start. `None` at the
     /// end of the range.
     pub next_start: Option<PrimaryKey>,
-    /// Read capacity units consumed.
+    /// Read capacity units consumed; 0 for an export.
     pub read_capacity_units: u64,
+    /// Bytes of data read, where the service counts those: for an export.
+    pub read_data_bytes: u64,
     /// Bytes of the response body; `rows` keeps all of it in memory.
     pub body_bytes: usize,
     /// Request id, for errors found in the rows later.
     pub request_id: Option<String>,
+}
+
+impl Page {
+    /// Starts to read the rows.
+    pub fn reader(&self) -> Result<BlockReader<'_>, DecodeError> {
+        BlockReader::new(self.format, &self.rows)
+    }
 }
 
 impl TableStore {
@@ -152,7 +168,7 @@ impl TableStore {
     pub async fn get_range(&self, request: &RangeRequest) -> Result<Page> {
         self.call(
             &OPERATION,
-            Some(&request.table),
+            Target::Table(&request.table),
             &request.message(),
             |answer: proto::GetRangeResponse, origin| {
                 if answer.data_block_type() != proto::DataBlockType::DbtPlainBuffer
@@ -162,10 +178,15 @@ impl TableStore {
                 }
                 let next_start = answer.next_start_primary_key.as_deref().filter(|key| !key.is_empty());
                 origin.skip_md5.set(next_start.is_some());
+                let bounds = (&request.start, &request.end);
                 Ok(Page {
-                    next_start: next_start.map(|key| request.check_next(key)).transpose()?,
+                    next_start: next_start
+                        .map(|key| check_next(key, &request.key_names, bounds, request.direction))
+                        .transpose()?,
                     read_capacity_units: read_units(&answer.consumed),
+                    read_data_bytes: read_data_bytes(&answer.consumed),
                     rows: answer.rows,
+                    format: BlockFormat::PlainBuffer,
                     body_bytes: origin.body_bytes,
                     request_id: origin.request_id.map(str::to_owned),
                 })
@@ -177,6 +198,10 @@ impl TableStore {
 
 pub(super) fn read_units(consumed: &proto::ConsumedCapacity) -> u64 {
     u64::try_from(consumed.capacity_unit.read()).unwrap_or(0)
+}
+
+pub(super) fn read_data_bytes(consumed: &proto::ConsumedCapacity) -> u64 {
+    consumed.capacity_data_size.and_then(|size| u64::try_from(size.read_size()).ok()).unwrap_or(0)
 }
 
 pub(super) fn write_units(consumed: &proto::ConsumedCapacity) -> u64 {

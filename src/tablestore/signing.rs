@@ -53,17 +53,9 @@ impl Signer {
         Signer { credentials, instance, signature, day_key: Mutex::new(None) }
     }
 
-    /// Every `x-ots-*` header of a request sent at `now`, the signature last. `md5` is the body's [`content_md5`].
+    /// Every `x-ots-*` header of a request sent at `now`, `extra` ones included, the signature last. `md5` is the
+    /// body's [`content_md5`].
     pub(super) fn headers(
-        &self,
-        operation: &str,
-        md5: &str,
-        now: jiff::Timestamp,
-    ) -> Vec<(&'static str, String)> {
-        self.headers_with(operation, md5, now, &[])
-    }
-
-    fn headers_with(
         &self,
         operation: &str,
         md5: &str,
@@ -167,7 +159,7 @@ mod tests {
             let now: jiff::Timestamp = "2024-03-05T06:07:08Z".parse().unwrap();
             // Twice: the second time with the cached key of the day.
             for _ in 0..2 {
-                let headers = signer.headers_with(case["api"].as_str().unwrap(), &md5, now, &extra);
+                let headers = signer.headers(case["api"].as_str().unwrap(), &md5, now, &extra);
                 assert_eq!(headers.len(), expected.len(), "{id}");
                 for (name, value) in headers {
                     assert_eq!(Some(value.trim()), expected[name].as_str().map(str::trim), "{id}: {name}");

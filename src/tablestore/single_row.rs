@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::TableStore;
-use super::call::{Operation, Origin};
+use super::call::{Operation, Origin, Target};
 use super::failure::BoxError;
 use super::get_range::{TimeRange, write_units};
 use super::row_change::{ChangeKind, RowChange};
@@ -78,7 +78,7 @@ impl TableStore {
             max_versions: request.max_versions,
             ..Default::default()
         };
-        self.call(&GET, Some(&request.table), &message, |answer: proto::GetRowResponse, _| {
+        self.call(&GET, Target::Table(&request.table), &message, |answer: proto::GetRowResponse, _| {
             EncodedRow::check(Some(answer.row))
         })
         .await
@@ -100,7 +100,7 @@ impl TableStore {
                     proto::PutRowRequest { table_name, row, condition, return_content, transaction_id: None };
                 let read =
                     |answer: proto::PutRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
-                self.call(&operation(PUT), Some(table), &message, read).await
+                self.call(&operation(PUT), Target::Table(table), &message, read).await
             }
             ChangeKind::Update => {
                 let message = proto::UpdateRowRequest {
@@ -112,7 +112,7 @@ impl TableStore {
                 };
                 let read =
                     |answer: proto::UpdateRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
-                self.call(&operation(UPDATE), Some(table), &message, read).await
+                self.call(&operation(UPDATE), Target::Table(table), &message, read).await
             }
             ChangeKind::Delete => {
                 let message = proto::DeleteRowRequest {
@@ -124,7 +124,7 @@ impl TableStore {
                 };
                 let read =
                     |answer: proto::DeleteRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
-                self.call(&operation(DELETE), Some(table), &message, read).await
+                self.call(&operation(DELETE), Target::Table(table), &message, read).await
             }
         }
     }

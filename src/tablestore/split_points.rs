@@ -1,7 +1,7 @@
 //! ComputeSplitPointsBySize: where to cut a table into ranges of about the same size.
 
 use super::TableStore;
-use super::call::Operation;
+use super::call::{Operation, Target};
 use super::definition::key_columns;
 use super::failure::BoxError;
 use super::get_range::read_units;
@@ -48,7 +48,7 @@ impl TableStore {
             split_size_unit_in_byte: unit_bytes,
             split_point_limit: limit,
         };
-        self.call(&OPERATION, Some(table), &request, |answer, _| read(&answer)).await
+        self.call(&OPERATION, Target::Table(table), &request, |answer, _| read(&answer)).await
     }
 }
 

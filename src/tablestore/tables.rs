@@ -1,7 +1,7 @@
 //! ListTable, DescribeTable, CreateTable, UpdateTable, DeleteTable.
 
 use super::TableStore;
-use super::call::Operation;
+use super::call::{Operation, Target};
 use super::definition::{definition, index_meta, reserved_throughput, table_meta, table_options};
 use crate::model::{KeyPart, PrimaryKey, ReservedThroughput, TableDefinition, TableOptions};
 use crate::plainbuffer::{decode_key, write_bare_key_value};
@@ -70,7 +70,10 @@ impl TableStore {
     /// Names of the tables of the instance, those of secondary indexes included, in the service's order.
     pub async fn list_tables(&self) -> Result<Vec<String>> {
         let request = proto::ListTableRequest {};
-        self.call(&LIST, None, &request, |answer: proto::ListTableResponse, _| Ok(answer.table_names)).await
+        self.call(&LIST, Target::Instance, &request, |answer: proto::ListTableResponse, _| {
+            Ok(answer.table_names)
+        })
+        .await
     }
 
     /// The definition of `table` and its partitions.
@@ -80,7 +83,7 @@ impl TableStore {
     /// version does not know.
     pub async fn describe_table(&self, table: &str) -> Result<TableDescription> {
         let request = proto::DescribeTableRequest { table_name: table.to_owned() };
-        self.call(&DESCRIBE, Some(table), &request, |answer: proto::DescribeTableResponse, _| {
+        self.call(&DESCRIBE, Target::Table(table), &request, |answer: proto::DescribeTableResponse, _| {
             let definition = definition(&answer)?;
             if definition.name != table {
                 return Err("it describes another table".into());
@@ -122,7 +125,10 @@ impl TableStore {
             index_metas: definition.indexes.iter().map(index_meta).collect(),
             ..Default::default()
         };
-        self.call(&CREATE, Some(&definition.name), &request, |_: proto::CreateTableResponse, _| Ok(())).await
+        self.call(&CREATE, Target::Table(&definition.name), &request, |_: proto::CreateTableResponse, _| {
+            Ok(())
+        })
+        .await
     }
 
     /// Changes throughput, options or the Stream of `table`.
@@ -136,7 +142,7 @@ impl TableStore {
             table_options: update.options.as_ref().map(table_options),
             stream_spec: update.stream.map(StreamSetting::into_specification),
         };
-        self.call(&operation, Some(table), &request, |_: proto::UpdateTableResponse, _| Ok(())).await
+        self.call(&operation, Target::Table(table), &request, |_: proto::UpdateTableResponse, _| Ok(())).await
     }
 
     /// Deletes `table` and everything in it.
@@ -145,7 +151,7 @@ impl TableStore {
     /// `NotFound` if there is no such table. After `Unavailable` it may be gone.
     pub async fn delete_table(&self, table: &str) -> Result<()> {
         let request = proto::DeleteTableRequest { table_name: table.to_owned() };
-        self.call(&DELETE, Some(table), &request, |_: proto::DeleteTableResponse, _| Ok(())).await
+        self.call(&DELETE, Target::Table(table), &request, |_: proto::DeleteTableResponse, _| Ok(())).await
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use url::Url;
 
-use super::config::TableStoreConfig;
+use super::config::{Priority, TableStoreConfig};
 use super::failure::Failure;
 use super::signing::{Signer, content_md5};
 use crate::{Error, Kind, Result};
@@ -25,6 +25,7 @@ pub(super) struct Transport {
     endpoint: String,
     signer: Signer,
     verify_md5: bool,
+    priority: Option<Priority>,
     max_response_bytes: usize,
 }
 
@@ -71,6 +72,7 @@ impl Transport {
             endpoint: url.as_str().trim_end_matches('/').to_owned(),
             signer: Signer::new(config.credentials, config.instance, config.signature),
             verify_md5: config.verify_response_md5,
+            priority: config.priority,
             max_response_bytes: config.max_response_bytes,
         })
     }
@@ -82,7 +84,10 @@ impl Transport {
     /// Sends `body`, whose MD5 is `md5`, once, signed for this moment.
     pub(super) async fn exchange(&self, operation: &str, body: Bytes, md5: &str) -> Result<Answer, Failure> {
         let mut headers = HeaderMap::new();
-        for (name, value) in self.signer.headers(operation, md5, jiff::Timestamp::now()) {
+        let priority =
+            self.priority.map(|priority| ("x-ots-request-priority", priority.header_value().to_owned()));
+        for (name, value) in self.signer.headers(operation, md5, jiff::Timestamp::now(), priority.as_slice())
+        {
             let mut value = HeaderValue::from_str(value.trim()).map_err(|_| Failure::HeaderValue)?;
             value.set_sensitive(name.starts_with("x-ots-signature") || name == "x-ots-ststoken");
             headers.insert(HeaderName::from_static(name), value);
@@ -102,7 +107,7 @@ impl Transport {
             response.content_length().is_some() || response.headers().contains_key(TRANSFER_ENCODING);
         answer.body = self.read_body(response, answer.request_id.as_deref()).await?;
         // A body that ends with its connection may have lost its tail; only the MD5 can tell.
-        if !has_an_end && answer.md5.is_none() && answer.status < 300 {
+        if (self.verify_md5 || !has_an_end) && answer.md5.is_none() && answer.status < 300 {
             return Err(Failure::Damaged { request_id: answer.request_id, md5: false });
         }
         if (self.verify_md5 || !has_an_end) && answer.is_damaged().await {
