@@ -24,9 +24,10 @@ use crate::{Error, Kind, Result};
 /// Lossless, resumable backups of Alibaba Cloud Table Store (OTS) as zstd Parquet.
 #[derive(Debug, Parser)]
 #[command(name = "otsvault", version, max_term_width = 100)]
-#[command(after_help = "Credentials come from the environment, never from arguments:\n  \
+#[command(after_help = "Access keys come from the environment, never from arguments:\n  \
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
-    (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS)\n\n\
+    (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS),\n  \
+    else from a profile file, OIDC or the RAM role of an ECS instance\n\n\
     Exit codes: 0 ok, 1 failed, 2 usage, 5 corrupt data, 6 locked by another run, 7 not found,\n  \
     8 credentials or permission, 130/143 stopped by a signal and resumable")]
 pub struct Cli {

@@ -31,7 +31,7 @@ pub mod upload;
 
 pub use errors::error_of;
 pub use location::Location;
-pub use options::{Addressing, CurrentCredentials, ServerSideEncryption, StorageClass, StoreOptions};
+pub use options::{Addressing, ServerSideEncryption, StorageClass, StoreOptions};
 pub use part_size::PartSizePolicy;
 pub use upload::{ObjectWriter, Uploaded};
 

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{
     Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
-use otsvault::credentials::Credentials;
+use otsvault::credentials::{Credentials, CredentialsProvider, Issued, Source};
 use otsvault::objectstore::checksum::Crc64;
 use otsvault::objectstore::{self, ObjectWriter, PartSizePolicy, StoreOptions, UploadStore, error_of};
 use otsvault::{Error, Kind};
@@ -446,6 +446,17 @@ async fn a_wrong_clock_is_corrected_once_from_the_answer() {
     assert!(error.report().contains("clock"), "{}", error.report());
 }
 
+/// Its first token has expired although it says nothing of the kind.
+struct StaleThenFresh(AtomicUsize);
+
+#[async_trait::async_trait]
+impl Source for StaleThenFresh {
+    async fn issue(&self) -> otsvault::Result<Issued> {
+        let token = if self.0.fetch_add(1, Ordering::Relaxed) == 0 { "stale" } else { "fresh" };
+        Ok(Credentials::new("testak", "testsk", Some(token.to_owned())).into())
+    }
+}
+
 #[tokio::test]
 async fn an_expired_token_is_replaced_if_there_is_another_one() {
     let script = |seen: &Seen| match seen.header("x-oss-security-token") {
@@ -453,12 +464,8 @@ async fn an_expired_token_is_replaced_if_there_is_another_one() {
         _ => refusal(403, "SecurityTokenExpired"),
     };
     let server = Server::playing(script).await;
-    let calls = AtomicUsize::new(0);
-    let mut options = server.options();
-    options.credentials = Some(Arc::new(move || {
-        let token = if calls.fetch_add(1, Ordering::Relaxed) == 0 { "stale" } else { "fresh" };
-        Credentials::new("testak", "testsk", Some(token.to_owned()))
-    }));
+    let provider = CredentialsProvider::new(StaleThenFresh(AtomicUsize::new(0)));
+    let options = server.options().with_credentials(provider);
     let store = objectstore::open("oss://examplebucket", &options).unwrap().store;
     store.put(&at(), "x".into()).await.unwrap();
     assert_eq!(server.seen().len(), 2);

@@ -251,7 +251,7 @@ async fn requests_are_the_sdks_byte_for_byte() {
 #[tokio::test]
 async fn a_request_carries_its_headers_and_no_secret() {
     let server = ScriptedServer::start([Reply::Ok(vector("responses", "list_table"))]);
-    let credentials = Credentials::new("id", "hush", Some("token-1".into()));
+    let credentials = Credentials::new("id", "hush", Some("token-1".into())).into();
     let signature = Signature::V4 { region: "cn-hangzhou".into() };
     let config = TableStoreConfig { credentials, signature, ..config(&server.url()) };
     TableStore::new(config).unwrap().list_tables().await.unwrap();

@@ -4,10 +4,24 @@ use clap::Args;
 
 use super::source::SourceUrl;
 use crate::catalog::Vault;
-use crate::credentials::{Credentials, Service};
+use crate::credentials::{CredentialChain, CredentialsProvider, Service};
 use crate::objectstore::{self, StoreOptions};
 use crate::tablestore::{Signature, TableStore, TableStoreConfig};
 use crate::{Error, Kind, Result};
+
+/// Whose access key to use, for both services.
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// Profile of ~/.aliyun/config.json or ~/.alibabacloud/credentials to take the access key from, whatever is in the environment
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+impl KeyArgs {
+    fn provider(&self, service: Service) -> CredentialsProvider {
+        CredentialChain::new(service).profile(self.profile.clone()).provider()
+    }
+}
 
 /// Where Table Store is.
 #[derive(Debug, Args)]
@@ -29,7 +43,8 @@ pub(super) struct StoreArgs {
 }
 
 impl TableStoreArgs {
-    pub(super) fn connect(&self, source: &SourceUrl) -> Result<TableStore> {
+    /// Looks for the access key at once: without one nothing should be begun.
+    pub(super) async fn connect(&self, source: &SourceUrl, keys: &KeyArgs) -> Result<TableStore> {
         let endpoint = self.ots_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.or_else(|| source.public_endpoint()).ok_or_else(|| {
             Error::new(Kind::Usage, "find the Table Store endpoint")
@@ -40,34 +55,30 @@ impl TableStoreArgs {
             Some(region) => Signature::V4 { region: region.clone() },
             None => Signature::V2,
         };
-        let credentials = Credentials::from_environment(Service::TableStore)?;
-        TableStore::new(TableStoreConfig {
-            signature,
-            ..TableStoreConfig::new(endpoint, source.instance.clone(), credentials)
-        })
+        let provider = keys.provider(Service::TableStore);
+        provider.current().await?;
+        let config = TableStoreConfig::new(endpoint, source.instance.clone(), provider);
+        TableStore::new(TableStoreConfig { signature, ..config })
     }
 }
 
 impl StoreArgs {
-    fn root(&self, vault: &str, create_directory: bool) -> Result<objectstore::Root> {
+    fn root(&self, vault: &str, create_directory: bool, keys: &KeyArgs) -> Result<objectstore::Root> {
         let options = StoreOptions {
             endpoint: self.oss_endpoint.clone().filter(|endpoint| !endpoint.is_empty()),
             region: self.oss_region.clone().filter(|region| !region.is_empty()),
             create_directory,
+            credentials: Some(keys.provider(Service::Oss)),
             ..StoreOptions::default()
-        };
-        let options = match vault.starts_with("oss://") {
-            true => options.with_credentials(Credentials::from_environment(Service::Oss)?),
-            false => options,
         };
         objectstore::open(vault, &options)
     }
 
-    pub(super) async fn open_or_create(&self, vault: &str) -> Result<Vault> {
-        Vault::open_or_create(self.root(vault, true)?).await
+    pub(super) async fn open_or_create(&self, vault: &str, keys: &KeyArgs) -> Result<Vault> {
+        Vault::open_or_create(self.root(vault, true, keys)?).await
     }
 
-    pub(super) async fn open(&self, vault: &str) -> Result<Vault> {
-        Vault::open(self.root(vault, false)?).await
+    pub(super) async fn open(&self, vault: &str, keys: &KeyArgs) -> Result<Vault> {
+        Vault::open(self.root(vault, false, keys)?).await
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::connect::StoreArgs;
+use super::connect::{KeyArgs, StoreArgs};
 use super::{Output, print_json, print_line, size};
 use crate::Result;
 use crate::catalog::{Consistency, RunState, Totals, find_runs};
@@ -15,6 +15,8 @@ pub(super) struct ListArgs {
     vault: String,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 /// One run, as `--json` prints it.
@@ -33,7 +35,7 @@ struct Line {
 }
 
 pub(super) async fn run(args: ListArgs, output: Output) -> Result<()> {
-    let vault = args.store.open(&args.vault).await?;
+    let vault = args.store.open(&args.vault, &args.keys).await?;
     let mut lines = Vec::new();
     for table in vault.tables().await? {
         for run in find_runs(&**vault.store(), &table).await? {

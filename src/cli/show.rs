@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::connect::StoreArgs;
+use super::connect::{KeyArgs, StoreArgs};
 use super::list::aligned;
 use super::{Output, print_json, print_line, size};
 use crate::catalog::{FileEntry, Manifest, RunPath, RunState, TablePath, Vault, find_runs, read_file_list};
@@ -27,6 +27,8 @@ pub(super) struct ShowArgs {
     files: bool,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,7 +41,7 @@ struct Shown {
 }
 
 pub(super) async fn run(args: ShowArgs, output: Output) -> Result<()> {
-    let vault = args.store.open(&args.vault).await?;
+    let vault = args.store.open(&args.vault, &args.keys).await?;
     let mut shown = Vec::new();
     for table in vault.tables().await?.iter().filter(|table| selects(args.table.as_deref(), table)) {
         if let Some((path, manifest)) = pick_run(&vault, table, args.run.as_deref()).await? {

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::Kind;
+
 /// May this failure be retried?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -64,14 +66,29 @@ pub fn oss(status: u16, code: &str) -> Retry {
     match code {
         // The body was damaged on the way; the next attempt hashes and sends the same bytes again.
         "RequestTimeout" | "InvalidDigest" => Retry::Always(Fault),
-        // Signed afresh per attempt, so a new token or a corrected clock is used.
-        "SecurityTokenExpired" | "RequestTimeTooSkewed" => Retry::Always(Fault),
+        // Signed afresh per attempt, so a corrected clock or another key is used.
+        "RequestTimeTooSkewed" => Retry::Always(Fault),
+        _ if refuses_the_key(code) => Retry::Always(Fault),
         _ => match status {
             429 | 503 => Retry::Always(Throttled),
             500 | 502 | 504 => Retry::IfIdempotent(Fault),
             _ => Retry::Never,
         },
     }
+}
+
+/// The row of the table for a request that could not be signed because there was no key, for an error of this kind.
+pub fn no_key(kind: Kind) -> Retry {
+    match kind {
+        Kind::Unavailable | Kind::Throttled => Retry::Always(Pace::Fault),
+        _ => Retry::Never,
+    }
+}
+
+/// Whether the service refused the key itself with this code. If another key has come meanwhile, the request is
+/// repeated with it, once. Table Store has one code for every fault of a key, a signature or a clock.
+pub fn refuses_the_key(code: &str) -> bool {
+    matches!(code, "OTSAuthFailed" | "SecurityTokenExpired" | "InvalidSecurityToken" | "InvalidAccessKeyId")
 }
 
 /// The row of the table for a request that got no answer, or only a part of one. `sent` is false when the

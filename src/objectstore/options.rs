@@ -2,16 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::credentials::Credentials;
+use crate::credentials::CredentialsProvider;
 use crate::error::retry::DEFAULT_BUDGET;
 use crate::{Error, Kind, Result};
-
-/// Gives the credentials to sign with. Called for every attempt, so that a refreshed token is used as soon as it is
-/// there; must not block.
-pub type CurrentCredentials = Arc<dyn Fn() -> Credentials + Send + Sync>;
 
 /// Options of [`super::open`]. The default is right for a bucket with everything in the environment.
 #[derive(Clone)]
@@ -21,8 +16,8 @@ pub struct StoreOptions {
     pub endpoint: Option<String>,
     /// The region to sign for, such as `cn-hangzhou`. Default: parsed from the endpoint, else `OSS_REGION`.
     pub region: Option<String>,
-    /// Default: [`Credentials::from_environment`], read once.
-    pub credentials: Option<CurrentCredentials>,
+    /// Asked for the access key before each attempt. Default: [`crate::credentials::CredentialChain`] for OSS.
+    pub credentials: Option<CredentialsProvider>,
     /// Where the bucket goes in the URL.
     pub addressing: Addressing,
     /// The class of new objects; an object's own [`object_store::Attribute::StorageClass`] goes before it. Default:
@@ -52,9 +47,9 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// Signs with fixed credentials.
-    pub fn with_credentials(mut self, credentials: Credentials) -> StoreOptions {
-        self.credentials = Some(Arc::new(move || credentials.clone()));
+    /// Signs with a fixed access key, or with those of a provider.
+    pub fn with_credentials(mut self, credentials: impl Into<CredentialsProvider>) -> StoreOptions {
+        self.credentials = Some(credentials.into());
         self
     }
 }

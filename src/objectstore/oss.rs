@@ -28,7 +28,7 @@ use self::client::Client;
 use self::endpoint::Endpoint;
 use super::{OpenUpload, StoreOptions, UploadStore};
 use crate::Result;
-use crate::credentials::{Credentials, Service};
+use crate::credentials::{CredentialChain, Service};
 
 mod attributes;
 mod client;
@@ -59,16 +59,11 @@ impl OssStore {
     /// Sends nothing yet.
     ///
     /// # Errors
-    /// [`crate::Kind::Usage`] for endpoint and region, [`crate::Kind::Permission`] when there are no credentials.
+    /// [`crate::Kind::Usage`] for endpoint and region.
     pub fn open(bucket: &str, options: &StoreOptions) -> Result<OssStore> {
         let endpoint = Endpoint::resolve(options, |name| std::env::var(name).ok())?;
-        let credentials = match &options.credentials {
-            Some(current) => current.clone(),
-            None => {
-                let credentials = Credentials::from_environment(Service::Oss)?;
-                Arc::new(move || credentials.clone())
-            }
-        };
+        let credentials = options.credentials.clone();
+        let credentials = credentials.unwrap_or_else(|| CredentialChain::new(Service::Oss).provider());
         let client = Client::new(bucket, endpoint, credentials, options)?;
         let defaults = ObjectHeaders::new(options.storage_class, options.encryption.clone());
         Ok(OssStore { client: Arc::new(client), defaults: Arc::new(defaults) })

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use super::TableStore;
 use super::counters::SharedCounters;
 use super::failure::{BoxError, Failure, ServiceError};
 use super::signing::content_md5;
 use super::transport::Answer;
+use super::{Inner, TableStore};
+use crate::credentials::Credentials;
 use crate::error::retry::{Backoff, Pace, Retry};
 use crate::{Error, Kind, Result};
 
@@ -83,20 +84,18 @@ impl TableStore {
         let began = std::time::Instant::now();
         let mut backoff = Backoff::new(self.0.retry_budget);
         let mut damaged = 0;
+        let mut has_new_key = false;
         loop {
-            SharedCounters::add(&counters.requests, 1);
-            let outcome = match transport.exchange(operation.name, body.clone(), &md5).await {
-                Ok(answer) => {
-                    SharedCounters::add(&counters.answers, 1);
-                    SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
-                    read_answer(operation, answer, &read).await
-                }
-                Err(failure) => Err(failure),
-            };
-            let failure = match outcome {
+            let mut signed_with = None;
+            let failure = match self.attempt(operation, &body, &md5, &mut signed_with, &read).await {
                 Ok(result) => return Ok(result),
                 Err(failure) => failure,
             };
+            if !has_new_key && failure.refuses_the_key() && self.replace_key(signed_with).await {
+                has_new_key = true;
+                SharedCounters::add(&counters.retries, 1);
+                continue;
+            }
             damaged += u32::from(matches!(failure, Failure::Damaged { .. } | Failure::Invalid { .. }));
             let pace = failure.retry(damaged).pace(operation.idempotent);
             if pace == Some(Pace::Throttled) {
@@ -124,6 +123,38 @@ impl TableStore {
             log_retry(operation, target, &failure, backoff.attempts(), pause);
             SharedCounters::add(&counters.retries, 1);
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt<A: Message + Default, T>(
+        &self,
+        operation: &Operation,
+        body: &Bytes,
+        md5: &str,
+        signed_with: &mut Option<Credentials>,
+        read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, Failure> {
+        let Inner { transport, counters, .. } = &*self.0;
+        // Asked for each attempt: a repeated request never carries an expired token.
+        let credentials = transport.credentials().current().await.map_err(Failure::NoKey)?;
+        let credentials = signed_with.insert(credentials);
+        SharedCounters::add(&counters.requests, 1);
+        let answer = transport.exchange(operation.name, body.clone(), md5, credentials).await?;
+        SharedCounters::add(&counters.answers, 1);
+        SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
+        read_answer(operation, answer, read).await
+    }
+
+    /// Whether there is another key than the refused one: it was rotated, or its token ended before its time.
+    async fn replace_key(&self, refused: Option<Credentials>) -> bool {
+        let Some(refused) = refused else { return false };
+        match self.0.transport.credentials().replace(&refused).await {
+            Ok(newer) => newer.is_some(),
+            Err(error) => {
+                // The refusal itself is what the caller gets to see.
+                tracing::warn!(%error, "the access key was refused and there is no other one");
+                false
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::credentials::Credentials;
+use crate::credentials::CredentialsProvider;
 use crate::error::retry::DEFAULT_BUDGET;
 
 /// Where the service is, who asks, and how patient to be.
@@ -12,8 +12,8 @@ pub struct TableStoreConfig {
     pub endpoint: String,
     /// Instance name; travels in a header.
     pub instance: String,
-    /// Access key, with the security token if it is a temporary one.
-    pub credentials: Credentials,
+    /// Asked for the access key before each attempt.
+    pub credentials: CredentialsProvider,
     /// How requests are signed. Default: V2, which needs no region.
     pub signature: Signature,
     /// How long one request may be repeated before it is given up. Default: 5 minutes.
@@ -36,12 +36,12 @@ impl TableStoreConfig {
     pub fn new(
         endpoint: impl Into<String>,
         instance: impl Into<String>,
-        credentials: Credentials,
+        credentials: impl Into<CredentialsProvider>,
     ) -> TableStoreConfig {
         TableStoreConfig {
             endpoint: endpoint.into(),
             instance: instance.into(),
-            credentials,
+            credentials: credentials.into(),
             signature: Signature::V2,
             retry_budget: DEFAULT_BUDGET,
             idle_connections: 64,

@@ -20,6 +20,8 @@ pub(super) enum Failure {
     TooLarge { limit: usize, request_id: Option<String> },
     /// A header value that HTTP does not allow.
     HeaderValue,
+    /// There was no key to sign the request with.
+    NoKey(Error),
 }
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -45,6 +47,7 @@ impl Failure {
         match self {
             Failure::Transport { sent, .. } => retry::transport(*sent),
             Failure::Service(service) => service.retry(),
+            Failure::NoKey(error) => retry::no_key(error.kind()),
             Failure::NotTableStore { status, .. } => retry::table_store(*status, "", ""),
             Failure::Damaged { .. } | Failure::Invalid { .. } if damaged < MAX_DAMAGED_ANSWERS => {
                 retry::transport(true)
@@ -54,6 +57,11 @@ impl Failure {
             | Failure::TooLarge { .. }
             | Failure::HeaderValue => Retry::Never,
         }
+    }
+
+    /// Whether another access key may help.
+    pub(super) fn refuses_the_key(&self) -> bool {
+        matches!(self, Failure::Service(service) if retry::refuses_the_key(&service.error.code))
     }
 
     /// One word for the log.
@@ -67,6 +75,7 @@ impl Failure {
             Failure::Invalid { .. } => "invalid answer",
             Failure::TooLarge { .. } => "answer too large",
             Failure::HeaderValue => "header value",
+            Failure::NoKey(_) => "no access key",
         }
     }
 
@@ -123,6 +132,7 @@ impl Failure {
             Failure::TooLarge { limit, .. } => error
                 .with_kind(Kind::Corrupt)
                 .because(format!("the answer is larger than the {limit} bytes that this client accepts")),
+            Failure::NoKey(source) => error.with_kind(source.kind()).source(source),
             Failure::HeaderValue => {
                 error.with_kind(Kind::Internal).because("a header value is not allowed in HTTP")
             }

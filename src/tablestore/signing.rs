@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
+use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -41,22 +42,22 @@ pub(super) async fn content_md5(body: &Bytes) -> String {
 
 /// Makes the headers of a request.
 pub(super) struct Signer {
-    credentials: Credentials,
     instance: String,
     signature: Signature,
-    /// The V4 key of a day; it changes at midnight UTC.
-    day_key: Mutex<Option<(String, String)>>,
+    /// The V4 key of a day; it changes at midnight UTC, and with the access key.
+    day_key: Mutex<Option<DayKey>>,
 }
 
 impl Signer {
-    pub(super) fn new(credentials: Credentials, instance: String, signature: Signature) -> Signer {
-        Signer { credentials, instance, signature, day_key: Mutex::new(None) }
+    pub(super) fn new(instance: String, signature: Signature) -> Signer {
+        Signer { instance, signature, day_key: Mutex::new(None) }
     }
 
     /// Every `x-ots-*` header of a request sent at `now`, `extra` ones included, the signature last. `md5` is the
     /// body's [`content_md5`].
     pub(super) fn headers(
         &self,
+        credentials: &Credentials,
         operation: &str,
         md5: &str,
         now: jiff::Timestamp,
@@ -65,12 +66,12 @@ impl Signer {
         let mut headers = vec![
             ("x-ots-date", now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()),
             ("x-ots-apiversion", API_VERSION.to_owned()),
-            ("x-ots-accesskeyid", self.credentials.access_key_id.clone()),
+            ("x-ots-accesskeyid", credentials.access_key_id.clone()),
             ("x-ots-instancename", self.instance.clone()),
             ("x-ots-contentmd5", md5.to_owned()),
         ];
         headers.extend_from_slice(extra);
-        if let Some(token) = self.credentials.token() {
+        if let Some(token) = credentials.token() {
             headers.push(("x-ots-ststoken", token.to_owned()));
         }
         let date = now.strftime("%Y%m%d").to_string();
@@ -84,29 +85,38 @@ impl Signer {
             text.extend([name, ":", value.trim(), "\n"]);
         }
         headers.push(match &self.signature {
-            Signature::V2 => ("x-ots-signature", self.sign_v2(&text)),
-            Signature::V4 { region } => ("x-ots-signaturev4", self.sign_v4(&text, &date, region)),
+            Signature::V2 => ("x-ots-signature", sign_v2(credentials, &text)),
+            Signature::V4 { region } => {
+                ("x-ots-signaturev4", self.sign_v4(credentials, &text, &date, region))
+            }
         });
         headers
     }
 
-    fn sign_v2(&self, text: &str) -> String {
-        BASE64.encode(keyed::<Hmac<Sha1>>(self.credentials.secret().as_bytes(), text.as_bytes()))
-    }
-
-    fn sign_v4(&self, text: &str, date: &str, region: &str) -> String {
+    fn sign_v4(&self, credentials: &Credentials, text: &str, date: &str, region: &str) -> String {
         let mut cached = self.day_key.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let key = match &*cached {
-            Some((day, key)) if day == date => key.clone(),
+            Some(DayKey { date: day, of, key }) if day == date && of.is_same(credentials) => key.clone(),
             _ => {
-                let key = day_key(self.credentials.secret(), date, region);
-                *cached = Some((date.to_owned(), key.clone()));
+                let key = SecretString::from(day_key(credentials.secret(), date, region));
+                *cached = Some(DayKey { date: date.to_owned(), of: credentials.clone(), key: key.clone() });
                 key
             }
         };
         drop(cached);
-        BASE64.encode(keyed::<Hmac<Sha256>>(key.as_bytes(), format!("{text}ots").as_bytes()))
+        let key = key.expose_secret().as_bytes();
+        BASE64.encode(keyed::<Hmac<Sha256>>(key, format!("{text}ots").as_bytes()))
     }
+}
+
+struct DayKey {
+    date: String,
+    of: Credentials,
+    key: SecretString,
+}
+
+fn sign_v2(credentials: &Credentials, text: &str) -> String {
+    BASE64.encode(keyed::<Hmac<Sha1>>(credentials.secret().as_bytes(), text.as_bytes()))
 }
 
 fn day_key(secret: &str, date: &str, region: &str) -> String {
@@ -147,7 +157,7 @@ mod tests {
                 Some(region) => Signature::V4 { region: region.as_str().unwrap().to_owned() },
                 None => Signature::V2,
             };
-            let signer = Signer::new(credentials, case["instance"].as_str().unwrap().to_owned(), signature);
+            let signer = Signer::new(case["instance"].as_str().unwrap().to_owned(), signature);
             let known = |name: &str| signer_header_names().contains(&name);
             let extra: Vec<_> = expected
                 .iter()
@@ -159,7 +169,7 @@ mod tests {
             let now: jiff::Timestamp = "2024-03-05T06:07:08Z".parse().unwrap();
             // Twice: the second time with the cached key of the day.
             for _ in 0..2 {
-                let headers = signer.headers(case["api"].as_str().unwrap(), &md5, now, &extra);
+                let headers = signer.headers(&credentials, case["api"].as_str().unwrap(), &md5, now, &extra);
                 assert_eq!(headers.len(), expected.len(), "{id}");
                 for (name, value) in headers {
                     assert_eq!(Some(value.trim()), expected[name].as_str().map(str::trim), "{id}: {name}");

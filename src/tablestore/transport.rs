@@ -9,6 +9,7 @@ use url::Url;
 use super::config::{Priority, TableStoreConfig};
 use super::failure::Failure;
 use super::signing::{Signer, content_md5};
+use crate::credentials::{Credentials, CredentialsProvider};
 use crate::{Error, Kind, Result};
 
 /// A host that does not answer a connection attempt in this time is tried again.
@@ -23,6 +24,7 @@ const FIRST_ALLOCATION: usize = 8 << 20;
 pub(super) struct Transport {
     http: reqwest::Client,
     endpoint: String,
+    credentials: CredentialsProvider,
     signer: Signer,
     verify_md5: bool,
     priority: Option<Priority>,
@@ -52,7 +54,7 @@ impl Answer {
 impl Transport {
     pub(super) fn new(config: TableStoreConfig) -> Result<Transport> {
         let url = check_endpoint(&config.endpoint)?;
-        check_header_values(&config)?;
+        check_instance(&config.instance)?;
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -70,7 +72,8 @@ impl Transport {
         Ok(Transport {
             http,
             endpoint: url.as_str().trim_end_matches('/').to_owned(),
-            signer: Signer::new(config.credentials, config.instance, config.signature),
+            credentials: config.credentials,
+            signer: Signer::new(config.instance, config.signature),
             verify_md5: config.verify_response_md5,
             priority: config.priority,
             max_response_bytes: config.max_response_bytes,
@@ -81,13 +84,24 @@ impl Transport {
         &self.endpoint
     }
 
-    /// Sends `body`, whose MD5 is `md5`, once, signed for this moment.
-    pub(super) async fn exchange(&self, operation: &str, body: Bytes, md5: &str) -> Result<Answer, Failure> {
+    /// Who gives the access key of each attempt.
+    pub(super) fn credentials(&self) -> &CredentialsProvider {
+        &self.credentials
+    }
+
+    /// Sends `body`, whose MD5 is `md5`, once, signed with `credentials` for this moment.
+    pub(super) async fn exchange(
+        &self,
+        operation: &str,
+        body: Bytes,
+        md5: &str,
+        credentials: &Credentials,
+    ) -> Result<Answer, Failure> {
         let mut headers = HeaderMap::new();
+        let now = jiff::Timestamp::now();
         let priority =
             self.priority.map(|priority| ("x-ots-request-priority", priority.header_value().to_owned()));
-        for (name, value) in self.signer.headers(operation, md5, jiff::Timestamp::now(), priority.as_slice())
-        {
+        for (name, value) in self.signer.headers(credentials, operation, md5, now, priority.as_slice()) {
             let mut value = HeaderValue::from_str(value.trim()).map_err(|_| Failure::HeaderValue)?;
             value.set_sensitive(name.starts_with("x-ots-signature") || name == "x-ots-ststoken");
             headers.insert(HeaderName::from_static(name), value);
@@ -163,17 +177,10 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Says what is wrong with a key before the first request does, and without showing it.
-fn check_header_values(config: &TableStoreConfig) -> Result<()> {
-    let plain = |value: &str| HeaderValue::from_str(value.trim()).is_ok();
-    if config.instance.trim().is_empty() || !plain(&config.instance) {
+fn check_instance(instance: &str) -> Result<()> {
+    if instance.trim().is_empty() || HeaderValue::from_str(instance.trim()).is_err() {
         return Err(Error::new(Kind::Usage, "use the instance name")
             .because("it is empty or has characters that a header cannot carry"));
-    }
-    let credentials = &config.credentials;
-    if !plain(&credentials.access_key_id) || !credentials.token().is_none_or(plain) {
-        return Err(Error::new(Kind::Permission, "use the access key")
-            .because("the access key id or the security token has characters that a header cannot carry"));
     }
     Ok(())
 }

@@ -165,6 +165,7 @@ impl Stage {
         command
             .args(arguments)
             .env_clear()
+            .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
             .env("OTS_ENDPOINT", &at.ots_endpoint)
             .env("OSS_ENDPOINT", &at.oss_endpoint)
             .env("OSS_REGION", &at.region)

@@ -23,8 +23,9 @@ use super::operation::Operation;
 pub(crate) use super::request::Request;
 use super::signing::{Signable, UNSIGNED_PAYLOAD};
 use super::xml;
-use crate::error::retry::{Backoff, Pace};
-use crate::objectstore::{CurrentCredentials, StoreOptions};
+use crate::credentials::{Credentials, CredentialsProvider};
+use crate::error::retry::{self, Backoff, Pace, Retry};
+use crate::objectstore::StoreOptions;
 use crate::{Error, Kind, Result};
 
 /// Longest XML body that is read: a listing of 1000 keys of 1023 percent-encoded bytes has some 4 MB.
@@ -38,8 +39,8 @@ const SENT_PIECE_BYTES: usize = 256 << 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Codes whose cause is removed before the one repeat that they get.
-const REPEATED_ONCE: [&str; 3] = ["RequestTimeTooSkewed", "SecurityTokenExpired", "InvalidDigest"];
+/// Codes that get one repeat, after their cause was removed; the codes that refuse the access key are others.
+const REPEATED_ONCE: [&str; 2] = ["RequestTimeTooSkewed", "InvalidDigest"];
 
 /// A successful answer whose body was read.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     pub(crate) bucket: String,
-    credentials: CurrentCredentials,
+    credentials: CredentialsProvider,
     clock: Clock,
     retry_budget: Duration,
 }
@@ -102,7 +103,7 @@ impl Client {
     pub(crate) fn new(
         bucket: &str,
         endpoint: Endpoint,
-        credentials: CurrentCredentials,
+        credentials: CredentialsProvider,
         options: &StoreOptions,
     ) -> Result<Client> {
         let mut http = reqwest::Client::builder()
@@ -166,7 +167,8 @@ impl Client {
 
     async fn attempt(&self, request: &Request) -> Result<Opened, Failure> {
         let operation = request.operation;
-        let credentials = (self.credentials)();
+        let credentials =
+            self.credentials.current().await.map_err(|error| Failure::no_key(operation, error))?;
         let headers = self.signed_headers(request, &credentials)?;
         let url = self.endpoint.url(&self.bucket, request.key.as_deref(), &request.query);
         let progress = Progress::begin();
@@ -198,8 +200,8 @@ impl Client {
         Err(self.refused(opened, &credentials).await)
     }
 
-    /// Reads the error of an answer that is not a success, and removes its cause if it was the clock.
-    async fn refused(&self, mut opened: Opened, used: &crate::credentials::Credentials) -> Failure {
+    /// Reads the error of an answer that is not a success, and removes its cause if it was the clock or the key.
+    async fn refused(&self, mut opened: Opened, used: &Credentials) -> Failure {
         let body = opened.read_all(LONGEST_ERROR_BYTES).await.unwrap_or_default();
         // HEAD has no body: the error is in a header.
         let in_header =
@@ -212,20 +214,28 @@ impl Client {
                 let date = opened.headers.get(DATE).and_then(|date| date.to_str().ok());
                 !date.is_some_and(|date| self.clock.correct(date))
             }
-            "SecurityTokenExpired" => (self.credentials)().token() == used.token(),
+            code if retry::refuses_the_key(code) => !self.replace_key(used).await,
             _ => false,
         };
         if hopeless {
-            failure.retry = crate::error::retry::Retry::Never;
+            failure.retry = Retry::Never;
         }
         failure
     }
 
-    fn signed_headers(
-        &self,
-        request: &Request,
-        credentials: &crate::credentials::Credentials,
-    ) -> Result<HeaderMap, Failure> {
+    /// Whether there is another key than the refused one: it was rotated, or its token ended before its time.
+    async fn replace_key(&self, refused: &Credentials) -> bool {
+        match self.credentials.replace(refused).await {
+            Ok(newer) => newer.is_some(),
+            Err(error) => {
+                // The refusal itself is what the caller gets to see.
+                tracing::warn!(%error, "the access key was refused and there is no other one");
+                false
+            }
+        }
+    }
+
+    fn signed_headers(&self, request: &Request, credentials: &Credentials) -> Result<HeaderMap, Failure> {
         let operation = request.operation;
         let stamp = self.clock.stamp();
         let mut headers = request.headers.clone();
@@ -299,7 +309,8 @@ impl Tries {
         if look_first {
             return Err(failure);
         }
-        let once = REPEATED_ONCE.contains(&failure.code.as_str());
+        let code = failure.code.as_str();
+        let once = REPEATED_ONCE.contains(&code) || retry::refuses_the_key(code);
         if once && self.repeated.contains(&failure.code) {
             return Err(failure);
         }

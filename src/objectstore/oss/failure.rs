@@ -66,6 +66,14 @@ impl Failure {
         }
     }
 
+    /// There was no access key to sign the request with.
+    pub(crate) fn no_key(operation: Operation, error: Error) -> Failure {
+        let mut failure = Failure::fatal(operation, error.kind(), "");
+        failure.retry = retry::no_key(error.kind());
+        failure.source = Some(error.into());
+        failure
+    }
+
     /// A failure that repeating does not change.
     pub(crate) fn fatal(operation: Operation, kind: Kind, reason: impl Into<String>) -> Failure {
         Failure {
