@@ -18,7 +18,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use otsvault::columnar::{BatchBuilder, ColumnPlan};
 use otsvault::model::Row;
 use otsvault::parquet_file::{EncodedFile, FileEncoder, WriterSettings};
-use otsvault::plainbuffer::RowReader;
+use otsvault::plainbuffer::{PlacedCells, RowReader};
 use pages::Pages;
 use sha2::{Digest, Sha256};
 
@@ -52,21 +52,24 @@ fn measure(pages: &Pages, settings: &WriterSettings, rounds: usize) {
     let shared = Arc::new(plan.clone());
     let batches = decode_to_batches(pages, &shared);
     let file = encode(&plan, &batches, settings);
-    let mut times: [Vec<f64>; 6] = Default::default();
+    let mut times: [Vec<f64>; 8] = Default::default();
     let mut stored = 0;
     for _ in 0..rounds {
         let walk = time(|| pages.each_row(|row| _ = black_box(row)));
+        let general = time(|| each_batch_without_shortcut(pages, &shared, |batch| _ = black_box(batch)));
+        let walk_expecting = time(|| walk_expecting(pages, &shared));
         let decode = time(|| each_batch(pages, &shared, |batch| _ = black_box(batch)));
         let write = time(|| stored = encode(&plan, &batches, settings).len());
         let hash = time(|| black_box((Sha256::digest(&file), checksum(CrcAlgorithm::Crc64Xz, &file))));
         let whole = time(|| black_box(pipeline(pages, &plan, settings)));
+        let ratio = whole / (decode + write);
         for (times, time) in
-            times.iter_mut().zip([walk, decode, write, hash, whole, whole / (decode + write)])
+            times.iter_mut().zip([walk, general, walk_expecting, decode, write, hash, whole, ratio])
         {
             times.push(time);
         }
     }
-    let [walk, decode, write, hash, whole, ratio] = times.map(median);
+    let [walk, general, walk_expecting, decode, write, hash, whole, ratio] = times.map(median);
     let without_hash = whole / (decode + write - hash);
     let line = |name: &str, milliseconds: f64| {
         let seconds = milliseconds / 1e3;
@@ -79,8 +82,10 @@ fn measure(pages: &Pages, settings: &WriterSettings, rounds: usize) {
     };
     println!("| {:<42} | {:>8} | ms/MB  | GB/s   | M rows/s |", "stage", "ms CPU");
     println!("|---|---|---|---|---|");
-    line("walk the rows", walk);
-    line("decode to record batches, with row-sum", decode);
+    line("walk the rows, all cells in general", walk);
+    line("decode that way, with row-sum", general);
+    line("walk the rows, expecting the plan's cells", walk_expecting);
+    line("decode that way, with row-sum", decode);
     line("encode ready batches", write);
     line("  of which SHA-256 and CRC-64 of the file", hash);
     line("pipeline", whole);
@@ -91,8 +96,19 @@ fn measure(pages: &Pages, settings: &WriterSettings, rounds: usize) {
     );
 }
 
-/// Shows the rows of every page as batches of [`SHARE`] bytes.
-fn each_batch(pages: &Pages, plan: &Arc<ColumnPlan>, mut visit: impl FnMut(RecordBatch)) {
+fn walk_expecting(pages: &Pages, plan: &Arc<ColumnPlan>) {
+    let expected = BatchBuilder::new(plan.clone()).expected();
+    for body in &pages.bodies {
+        let mut reader = RowReader::new(body).expect("a page");
+        let (mut row, mut placed) = (Row::default(), PlacedCells::default());
+        while reader.next_row_expecting(&expected, &mut row, &mut placed).expect("a row") {
+            black_box((&row, &placed));
+        }
+    }
+}
+
+/// Shows the rows of every page as batches of [`SHARE`] bytes, each cell read in full generality.
+fn each_batch_without_shortcut(pages: &Pages, plan: &Arc<ColumnPlan>, mut visit: impl FnMut(RecordBatch)) {
     let mut builder = BatchBuilder::new(plan.clone());
     pages.each_row(|row| {
         builder.append(row).expect("a row that fits");
@@ -101,6 +117,30 @@ fn each_batch(pages: &Pages, plan: &Arc<ColumnPlan>, mut visit: impl FnMut(Recor
         }
     });
     visit(builder.finish().expect("a batch").record_batch);
+}
+
+/// Shows the rows of every page as batches of [`SHARE`] bytes.
+fn each_batch(pages: &Pages, plan: &Arc<ColumnPlan>, mut visit: impl FnMut(RecordBatch)) {
+    let mut builder = BatchBuilder::new(plan.clone());
+    for body in &pages.bodies {
+        let expected = builder.expected();
+        let mut reader = RowReader::new(body).expect("a page");
+        let (mut row, mut placed) = (Row::default(), PlacedCells::default());
+        while reader.next_row_expecting(&expected, &mut row, &mut placed).expect("a row") {
+            append(&mut builder, &row, &placed);
+            if builder.bytes() >= SHARE {
+                visit(builder.finish().expect("a batch").record_batch);
+            }
+        }
+    }
+    visit(builder.finish().expect("a batch").record_batch);
+}
+
+fn append(rows: &mut BatchBuilder, row: &Row<'_>, placed: &PlacedCells<'_>) {
+    match placed.cells() {
+        [] => rows.append(row).expect("a row that fits"),
+        _ => rows.append_placed(&row.key, placed).expect("a row that fits"),
+    }
 }
 
 fn decode_to_batches(pages: &Pages, plan: &Arc<ColumnPlan>) -> Vec<RecordBatch> {
@@ -127,10 +167,11 @@ fn pipeline(pages: &Pages, plan: &ColumnPlan, settings: &WriterSettings) -> Enco
     for body in &pages.bodies {
         let mut reader = RowReader::new(body).expect("a page");
         let (mut row, mut previous) = (Row::default(), Row::default());
-        while reader.next_row(&mut row).expect("a row") {
+        let (expected, mut placed) = (rows.expected(), PlacedCells::default());
+        while reader.next_row_expecting(&expected, &mut row, &mut placed).expect("a row") {
             let key = row.key.iter().map(|(_, value)| value);
             assert!(key.gt(previous.key.iter().map(|(_, value)| value)), "pages are in key order");
-            rows.append(&row).expect("a row that fits");
+            append(&mut rows, &row, &placed);
             if rows.bytes() >= SHARE {
                 file.write(&rows.finish().expect("a batch").record_batch).expect("a row group");
             }

@@ -14,6 +14,7 @@ mod bytes;
 mod naming;
 mod overflow;
 mod overflow_reader;
+mod placed;
 mod plan;
 mod primitive;
 mod reader;

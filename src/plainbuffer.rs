@@ -21,6 +21,7 @@ mod crc8;
 #[cfg(target_arch = "x86_64")]
 mod crc8_clmul;
 mod error;
+mod expected;
 mod extension;
 mod key;
 mod matrix_reader;
@@ -36,6 +37,7 @@ pub use bare::{decode_bare_key_value, decode_bare_value, write_bare_key_value, w
 pub use block::{BlockFormat, BlockReader};
 pub use crc8::{checksum, checksum_from};
 pub use error::{DecodeError, Fault};
+pub use expected::{ExpectedCells, Payload, PlacedCells};
 pub use key::{decode_key, decode_named_key, encode_key};
 pub use matrix_reader::MatrixReader;
 pub use matrix_writer::MatrixWriter;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::columnar::{BatchBuilder, ColumnPlan, Totals};
 use crate::model::{KeyRange, PrimaryKey, Row};
 use crate::parquet_file::{EncodedFile, FileEncoder, WriterSettings};
-use crate::plainbuffer::RowReader;
+use crate::plainbuffer::{PlacedCells, RowReader};
 use crate::{Error, Kind, Result};
 
 /// Decodes pages into batches and batches into row groups.
@@ -41,15 +41,23 @@ impl PageEncoder {
         let mut reader = RowReader::new(body).map_err(|error| bad_page(error.into(), range))?;
         // Two rows take turns, so that each can be compared with the one before it without a copy.
         let (mut row, mut previous) = (Row::default(), Row::default());
+        let expected = self.rows.expected();
+        let mut placed = PlacedCells::default();
         let mut count = 0;
         let mut first_key = None;
-        while reader.next_row(&mut row).map_err(|error| bad_page(error.into(), range))? {
+        while reader
+            .next_row_expecting(&expected, &mut row, &mut placed)
+            .map_err(|error| bad_page(error.into(), range))?
+        {
             if count == 0 {
                 first_key = PrimaryKey::from_row(&row.key);
             } else if !is_after(&row, &previous) {
                 return Err(bad_page("its rows are not in ascending key order".into(), range));
             }
-            self.rows.append(&row)?;
+            match placed.cells() {
+                [] => self.rows.append(&row)?,
+                _ => self.rows.append_placed(&row.key, &placed)?,
+            }
             count += 1;
             if self.rows.bytes() >= self.batch_bytes {
                 self.flush()?;

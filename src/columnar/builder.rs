@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::overflow::OverflowColumn;
+use super::placed::Placing;
 use super::plan::{ColumnPlan, Role};
 use super::primitive::IntegerColumn;
 use super::schema::arrow_schema;
@@ -57,14 +58,15 @@ pub struct BatchBuilder {
     schema: SchemaRef,
     roles: Vec<Target>,
     keys: Vec<(String, TypedColumn)>,
-    attributes: Vec<TypedColumn>,
+    pub(super) attributes: Vec<TypedColumn>,
+    pub(super) placing: Placing,
     timestamps: Vec<IntegerColumn>,
-    row_timestamps: IntegerColumn,
+    pub(super) row_timestamps: IntegerColumn,
     overflow: OverflowColumn,
     slots: Slots,
     /// Where each cell of the current row goes; kept for its memory.
     places: Vec<Place>,
-    hasher: RowHasher,
+    pub(super) hasher: RowHasher,
     totals: Totals,
     /// Bytes of one row when every value is null.
     row_width: usize,
@@ -114,6 +116,7 @@ impl BatchBuilder {
             roles: Vec::with_capacity(plan.columns().len()),
             keys: Vec::new(),
             attributes: Vec::new(),
+            placing: Placing::new(&plan),
             timestamps: Vec::new(),
             row_timestamps: IntegerColumn::default(),
             overflow: OverflowColumn::new(0),
@@ -160,9 +163,9 @@ impl BatchBuilder {
     /// `Refused` if the key does not fit the plan's primary key or a cell puts no value, naming the column; `Internal` if the batch would
     /// pass 1 GiB, since callers finish batches at a few MiB. The builder is unchanged in each case.
     pub fn append(&mut self, row: &Row<'_>) -> Result<()> {
-        self.check_key(row)?;
+        self.check_key(&row.key)?;
         match self.place_cells(&row.cells)? {
-            Some(seen) => self.append_placed(&row.key, &row.cells, seen),
+            Some(seen) => self.append_cells(&row.key, &row.cells, seen),
             None => self.append_unordered(row),
         }
     }
@@ -203,11 +206,11 @@ impl BatchBuilder {
     }
 
     #[inline]
-    fn check_key(&self, row: &Row<'_>) -> Result<()> {
-        if row.key.len() != self.keys.len() {
+    pub(super) fn check_key(&self, key: &[(&str, PrimaryKeyValue<'_>)]) -> Result<()> {
+        if key.len() != self.keys.len() {
             return Err(wrong_key("primary key", "it has another number of columns"));
         }
-        for ((planned, column), (name, value)) in self.keys.iter().zip(&row.key) {
+        for ((planned, column), (name, value)) in self.keys.iter().zip(key) {
             if !equal_names(planned, name) {
                 return Err(wrong_key(planned, "another column stands in its place"));
             }
@@ -264,38 +267,20 @@ impl BatchBuilder {
         let mut cells = row.cells.clone();
         cells.sort_by_key(|cell| cell.name);
         match self.place_cells(&cells)? {
-            Some(seen) => self.append_placed(&row.key, &cells, seen),
+            Some(seen) => self.append_cells(&row.key, &cells, seen),
             None => Err(Error::new(Kind::Internal, "put cells into wire order")),
         }
     }
 
     #[inline]
-    fn append_placed(
+    fn append_cells(
         &mut self,
         key: &[(&str, PrimaryKeyValue<'_>)],
         cells: &[Cell<'_>],
         seen: Seen,
     ) -> Result<()> {
-        let logical_bytes = (key_size(key) + seen.data_size) as u64;
-        if self.totals.logical_bytes + logical_bytes > MAX_BATCH_BYTES {
-            return Err(Error::new(Kind::Internal, "add a row to a record batch")
-                .because(format!("the batch would pass {MAX_BATCH_BYTES} bytes")));
-        }
+        self.begin_row(key, (key_size(key) + seen.data_size) as u64)?;
         let row = self.rows();
-        for ((_, column), (_, value)) in self.keys.iter_mut().zip(key) {
-            self.hasher.key(*value);
-            let value = match *value {
-                PrimaryKeyValue::Integer(value) => Value::Integer(value),
-                PrimaryKeyValue::String(value) => Value::String(value),
-                PrimaryKeyValue::Binary(value) => Value::Binary(value),
-                PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => {
-                    continue;
-                }
-            };
-            let taken = column.push(row, value);
-            debug_assert!(taken, "check_key compared the types");
-        }
-
         let row_timestamp = if seen.mixed {
             let typed = cells.iter().zip(&self.places).filter(|(_, place)| place.column != NONE);
             most_frequent(typed.filter_map(|(cell, _)| cell.timestamp))
@@ -332,11 +317,44 @@ impl BatchBuilder {
             self.overflow_cells += 1;
             overflow_name = Some(cell.name);
         }
-        self.totals.rows += 1;
-        self.totals.cells += cells.len() as u64;
-        self.totals.logical_bytes += logical_bytes;
-        self.totals.row_sum += self.hasher.end_row();
+        self.end_row(cells.len());
         Ok(())
+    }
+
+    /// Puts the key of a new row into its columns, and counts its bytes.
+    #[inline]
+    pub(super) fn begin_row(
+        &mut self,
+        key: &[(&str, PrimaryKeyValue<'_>)],
+        logical_bytes: u64,
+    ) -> Result<()> {
+        if self.totals.logical_bytes + logical_bytes > MAX_BATCH_BYTES {
+            return Err(Error::new(Kind::Internal, "add a row to a record batch")
+                .because(format!("the batch would pass {MAX_BATCH_BYTES} bytes")));
+        }
+        self.totals.logical_bytes += logical_bytes;
+        let row = self.rows();
+        for ((_, column), (_, value)) in self.keys.iter_mut().zip(key) {
+            self.hasher.key(*value);
+            let value = match *value {
+                PrimaryKeyValue::Integer(value) => Value::Integer(value),
+                PrimaryKeyValue::String(value) => Value::String(value),
+                PrimaryKeyValue::Binary(value) => Value::Binary(value),
+                PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => {
+                    continue;
+                }
+            };
+            let taken = column.push(row, value);
+            debug_assert!(taken, "check_key compared the types");
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn end_row(&mut self, cell_count: usize) {
+        self.totals.rows += 1;
+        self.totals.cells += cell_count as u64;
+        self.totals.row_sum += self.hasher.end_row();
     }
 }
 
@@ -348,7 +366,7 @@ pub fn most_frequent(timestamps: impl Iterator<Item = i64>) -> Option<i64> {
     sorted.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).and_then(|run| run.first().copied())
 }
 
-fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
+pub(super) fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
     let value_size = |value: &PrimaryKeyValue<'_>| match value {
         PrimaryKeyValue::Integer(_) => 8,
         PrimaryKeyValue::String(text) => text.len(),

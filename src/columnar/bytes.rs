@@ -41,10 +41,16 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     /// The caller keeps the column's total under 2 GiB; [`BatchBuilder`](super::BatchBuilder) checks that per row.
     #[inline]
     pub fn push(&mut self, row: usize, value: &T::Native) {
+        self.push_bytes(row, value.as_ref());
+    }
+
+    /// As [`BytesColumn::push`]; the bytes of a STRING are UTF-8, or [`BytesColumn::finish`] fails.
+    #[inline]
+    pub fn push_bytes(&mut self, row: usize, value: &[u8]) {
         if self.offsets.len() != row + 1 {
             self.fill(row);
         }
-        self.data.extend_from_slice(value.as_ref());
+        self.data.extend_from_slice(value);
         debug_assert!(i32::try_from(self.data.len()).is_ok(), "the caller bounds the batch");
         self.offsets.push(self.data.len() as i32);
     }

@@ -7,6 +7,7 @@ use super::boolean::BooleanColumn;
 use super::bytes::{BinaryColumn, StringColumn};
 use super::primitive::{DoubleColumn, IntegerColumn};
 use crate::model::{PrimaryKeyType, PrimaryKeyValue, Value, ValueType};
+use crate::plainbuffer::Payload;
 
 /// The column builder of one value type.
 pub enum TypedColumn {
@@ -52,6 +53,20 @@ impl TypedColumn {
             (TypedColumn::Boolean(column), Value::Boolean(value)) => column.push(row, value),
             (TypedColumn::String(column), Value::String(value)) => column.push(row, value),
             (TypedColumn::Binary(column), Value::Binary(value)) => column.push(row, value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// As [`TypedColumn::push`].
+    #[inline(always)]
+    pub fn push_payload(&mut self, row: usize, payload: Payload<'_>) -> bool {
+        match (self, payload) {
+            (TypedColumn::Integer(column), Payload::Integer(value)) => column.push(row, value),
+            (TypedColumn::Double(column), Payload::Double(bits)) => column.push(row, f64::from_bits(bits)),
+            (TypedColumn::Boolean(column), Payload::Boolean(value)) => column.push(row, value),
+            (TypedColumn::String(column), Payload::String(bytes)) => column.push_bytes(row, bytes),
+            (TypedColumn::Binary(column), Payload::Binary(bytes)) => column.push_bytes(row, bytes),
             _ => return false,
         }
         true

@@ -99,15 +99,26 @@ impl RowHasher {
     /// Adds one cell of the current row. `timestamp` is 0 where the cell has none.
     #[inline]
     pub fn cell(&mut self, column_seed: u64, timestamp: i64, value: Value<'_>) {
-        let seed = column_seed.wrapping_add((timestamp as u64).wrapping_mul(TIMESTAMP_SPREAD));
-        let hash = match value {
-            Value::Integer(value) => xxh3_128_with_seed(&value.to_le_bytes(), seed),
-            Value::Double(value) => xxh3_128_with_seed(&value.to_bits().to_le_bytes(), seed),
-            Value::Boolean(value) => xxh3_128_with_seed(&[u8::from(value)], seed),
-            Value::String(value) => xxh3_128_with_seed(value.as_bytes(), seed),
-            Value::Binary(value) => xxh3_128_with_seed(value, seed),
-        };
-        self.sum = self.sum.wrapping_add(hash);
+        let seed = RowHasher::cell_seed(column_seed, timestamp);
+        match value {
+            Value::Integer(value) => self.value_bytes(seed, &value.to_le_bytes()),
+            Value::Double(value) => self.value_bytes(seed, &value.to_bits().to_le_bytes()),
+            Value::Boolean(value) => self.value_bytes(seed, &[u8::from(value)]),
+            Value::String(value) => self.value_bytes(seed, value.as_bytes()),
+            Value::Binary(value) => self.value_bytes(seed, value),
+        }
+    }
+
+    /// The seed of a cell of a column.
+    #[inline(always)]
+    pub fn cell_seed(column_seed: u64, timestamp: i64) -> u64 {
+        column_seed.wrapping_add((timestamp as u64).wrapping_mul(TIMESTAMP_SPREAD))
+    }
+
+    /// As [`RowHasher::cell`], from the value's bytes and the cell's seed.
+    #[inline(always)]
+    pub fn value_bytes(&mut self, cell_seed: u64, bytes: &[u8]) {
+        self.sum = self.sum.wrapping_add(xxh3_128_with_seed(bytes, cell_seed));
         self.cell_count += 1;
     }
 

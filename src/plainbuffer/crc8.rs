@@ -73,6 +73,12 @@ pub(super) fn update_8(crc: u8, bytes: &[u8; 8]) -> u8 {
         ^ ahead(0, h)
 }
 
+/// Eight bytes more whose own checksum, from 0, is `crc_of_eight`.
+#[inline(always)]
+pub(super) fn append_8(crc: u8, crc_of_eight: u8) -> u8 {
+    ahead(7, crc) ^ crc_of_eight
+}
+
 /// `first`, then eight bytes: a type code and an INTEGER or DOUBLE.
 #[inline(always)]
 pub(super) fn update_9(crc: u8, first: u8, bytes: &[u8; 8]) -> u8 {
@@ -145,6 +151,7 @@ mod tests {
             prop_assert_eq!(update(crc, &bytes), bitwise(crc, &bytes));
             prop_assert_eq!(update_by_tables(crc, &bytes), bitwise(crc, &bytes));
             prop_assert_eq!(update_8(crc, &eight), bitwise(crc, &eight));
+            prop_assert_eq!(append_8(crc, update_8(0, &eight)), bitwise(crc, &eight));
             prop_assert_eq!(update_9(crc, first, &eight), bitwise(bitwise(crc, &[first]), &eight));
             let four = [eight[0], eight[1], eight[2], eight[3]];
             prop_assert_eq!(update_4(crc, &four), bitwise(crc, &four));

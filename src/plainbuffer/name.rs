@@ -81,7 +81,7 @@ impl<'a> NamePredictor<'a> {
 
 /// Compares slices of the same length without a call where they are 8 to 32 bytes long, as the heads of cells are.
 #[inline(always)]
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     if let (8..=16, Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
         (a.len(), a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>())
     {

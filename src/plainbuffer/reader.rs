@@ -1,6 +1,7 @@
 //! Rows out of a buffer, one at a time, without copying.
 
 use super::error::{DecodeError, Fault, Parsed, Stop, stop, stop_at_tag, stop_in, stop_within};
+use super::expected::{ExpectedCells, PlacedCells};
 use super::extension::read_extension;
 use super::name::NamePredictor;
 use super::wire::*;
@@ -28,7 +29,13 @@ pub struct RowReader<'a> {
     rest: &'a [u8],
     key_names: NamePredictor<'a>,
     cell_names: NamePredictor<'a>,
+    /// Rows since the last one that was as expected.
+    unexpected: u32,
 }
+
+/// After so many rows that were not as expected only every so many of them is tried: a table of several versions
+/// should not pay for a shortcut that it cannot take.
+const MOST_UNEXPECTED: u32 = 64;
 
 impl<'a> RowReader<'a> {
     /// Starts at the header of `buffer`. An empty slice is how the service says "no rows"; a header without a row
@@ -43,6 +50,7 @@ impl<'a> RowReader<'a> {
             rest,
             key_names: NamePredictor::default(),
             cell_names: NamePredictor::default(),
+            unexpected: 0,
         })
     }
 
@@ -66,12 +74,61 @@ impl<'a> RowReader<'a> {
         }
     }
 
+    /// As [`RowReader::next_row`], but a row with nothing but `expected` cells, all puts with one timestamp, gives them
+    /// in `placed` and has none in `row`. Any other row leaves `placed` empty. Takes half the time of the general way.
+    pub fn next_row_expecting(
+        &mut self,
+        expected: &ExpectedCells,
+        row: &mut Row<'a>,
+        placed: &mut PlacedCells<'a>,
+    ) -> Result<bool, DecodeError> {
+        placed.cells.clear();
+        if self.unexpected >= MOST_UNEXPECTED && !self.unexpected.is_multiple_of(MOST_UNEXPECTED) {
+            self.unexpected = self.unexpected.wrapping_add(1);
+            return self.next_row(row);
+        }
+        row.clear();
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        match self.read_row_expecting(expected, row, placed) {
+            Ok(rest) => {
+                self.rest = rest;
+                Ok(true)
+            }
+            Err(stop) => Err(stop.into_error(self.input_size)),
+        }
+    }
+
+    fn read_row_expecting(
+        &mut self,
+        expected: &ExpectedCells,
+        row: &mut Row<'a>,
+        placed: &mut PlacedCells<'a>,
+    ) -> Result<&'a [u8], Stop> {
+        let (row_crc, rest) = self.read_key(row)?;
+        if let Some(after) = expected.read(rest, row_crc, placed) {
+            self.unexpected = 0;
+            return Ok(after);
+        }
+        placed.cells.clear();
+        self.unexpected = self.unexpected.saturating_add(1);
+        self.read_data(rest, row_crc, row)
+    }
+
     /// Bytes from the start of the buffer to the next row.
     pub fn offset(&self) -> usize {
         self.input_size - self.rest.len()
     }
 
     fn read_row(&mut self, row: &mut Row<'a>) -> Result<&'a [u8], Stop> {
+        let (row_crc, rest) = self.read_key(row)?;
+        self.read_data(rest, row_crc, row)
+    }
+
+    /// The checksum of the row so far.
+    #[inline(always)]
+    fn read_key(&mut self, row: &mut Row<'a>) -> Parsed<'a, u8> {
         let Some((&ROW_PK, mut rest)) = self.rest.split_first() else {
             return stop_at_tag(self.rest, "the start of a row");
         };
@@ -89,7 +146,17 @@ impl<'a> RowReader<'a> {
         if row.key.is_empty() {
             return stop_at_tag(rest, "a primary key cell");
         }
+        Ok((row_crc, rest))
+    }
 
+    /// Everything behind the key.
+    #[inline(always)]
+    fn read_data(
+        &mut self,
+        mut rest: &'a [u8],
+        mut row_crc: u8,
+        row: &mut Row<'a>,
+    ) -> Result<&'a [u8], Stop> {
         if let Some((&ROW_DATA, cells)) = rest.split_first() {
             rest = cells;
             self.cell_names.start_row();
