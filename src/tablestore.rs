@@ -7,6 +7,7 @@
 
 mod batch_get;
 mod batch_write;
+mod body_buffers;
 mod bulk_export;
 mod call;
 mod config;

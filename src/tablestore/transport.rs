@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use url::Url;
 
+use super::body_buffers::BodyBuffers;
 use super::config::{Priority, TableStoreConfig};
 use super::failure::Failure;
 use super::signing::{Signer, content_md5};
@@ -29,6 +30,7 @@ pub(super) struct Transport {
     verify_md5: bool,
     priority: Option<Priority>,
     max_response_bytes: usize,
+    bodies: BodyBuffers,
 }
 
 /// A complete answer.
@@ -77,6 +79,7 @@ impl Transport {
             verify_md5: config.verify_response_md5,
             priority: config.priority,
             max_response_bytes: config.max_response_bytes,
+            bodies: BodyBuffers::default(),
         })
     }
 
@@ -137,14 +140,14 @@ impl Transport {
         if announced.is_some_and(|length| length > self.max_response_bytes) {
             return Err(too_large());
         }
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(FIRST_ALLOCATION));
+        let mut body = self.bodies.take(announced.unwrap_or(0).min(FIRST_ALLOCATION));
         while let Some(chunk) = response.chunk().await.map_err(Failure::transport)? {
             if body.len() + chunk.len() > self.max_response_bytes {
                 return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(self.bodies.freeze(body))
     }
 }
 

@@ -1,0 +1,94 @@
+//! Memory that answers are read into, used again.
+//!
+//! A page is some MiB. Fresh memory of that size comes from the system as a page fault per 4 KiB; memory that was read
+//! into before is there already.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+/// Smaller bodies are not worth keeping, larger ones are too rare.
+const KEPT: std::ops::RangeInclusive<usize> = 128 << 10..=16 << 20;
+
+/// Idle buffers kept, at most.
+const MOST_IDLE: usize = 64;
+
+/// Buffers that no answer uses now. There are never more than were in use at one time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BodyBuffers {
+    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl BodyBuffers {
+    /// An empty buffer with room for `bytes`; used before if possible.
+    pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
+        let used_before = match KEPT.contains(&bytes) {
+            true => self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop(),
+            false => None,
+        };
+        let mut buffer = used_before.unwrap_or_default();
+        buffer.reserve(bytes);
+        buffer
+    }
+
+    /// What was read, without a copy. The buffer comes back when nobody looks at it any more.
+    pub(super) fn freeze(&self, buffer: Vec<u8>) -> Bytes {
+        match KEPT.contains(&buffer.capacity()) {
+            true => Bytes::from_owner(Body { buffer, home: self.clone() }),
+            false => buffer.into(),
+        }
+    }
+}
+
+struct Body {
+    buffer: Vec<u8>,
+    home: BodyBuffers,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_when_the_last_slice_of_it_is_gone() {
+        let buffers = BodyBuffers::default();
+        let mut buffer = buffers.take(1 << 20);
+        buffer.extend_from_slice(b"0123456789");
+        let memory = buffer.as_ptr();
+        let whole = buffers.freeze(buffer);
+        let slice = whole.slice(3..5);
+        drop(whole);
+        assert_eq!(slice, b"34".as_slice());
+        let other = buffers.take(1 << 20);
+        assert_ne!(other.as_ptr(), memory, "still in use");
+        drop(slice);
+        let again = buffers.take(1 << 20);
+        assert_eq!((again.as_ptr(), again.len()), (memory, 0));
+    }
+
+    #[test]
+    fn small_and_huge_bodies_are_not_kept() {
+        let buffers = BodyBuffers::default();
+        for size in [0, 1 << 10, 64 << 20] {
+            drop(buffers.freeze(buffers.take(size)));
+            assert!(buffers.idle.lock().unwrap().is_empty(), "{size}");
+        }
+    }
+}
