@@ -2,7 +2,7 @@
 //!
 //! Decoding to record batches (walk, checksums, row-sum), encoding the ready batches, and both taking turns as a
 //! backup does it. CPU time of the thread; the parts take turns within a round, the ratio is the median of the rounds'
-//! ratios. Options through the environment: `IOT_ROWS` (200000), `MIXED_ROWS` (100000), `ROUNDS` (5), `ZSTD_LEVEL` (3).
+//! ratios. Options through the environment: `IOT_ROWS` (200000), `MIXED_ROWS` (100000), `ROUNDS` (5), `ZSTD_LEVEL` (1).
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -36,7 +36,7 @@ fn main() {
     };
     let rounds = option("ROUNDS", rounds);
     let settings = WriterSettings {
-        zstd_level: option("ZSTD_LEVEL", 3),
+        zstd_level: option("ZSTD_LEVEL", 1),
         row_group_bytes: SHARE,
         ..WriterSettings::default()
     };

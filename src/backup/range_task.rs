@@ -208,7 +208,11 @@ impl OpenFile {
             Err(error) => return Err(error),
         };
         context.progress.page(rows, cost.response_bytes, cost.capacity_units);
-        send(&mut writer, parts).await?;
+        if !parts.is_empty() {
+            send(&mut writer, parts).await?;
+            // A row group has ended; the next one takes its time.
+            writer.end_part().await?;
+        }
         let range = KeyRange { start: covered.start, end };
         Ok(Added::Whole(Box::new(OpenFile { id, range, encoder, writer, read: file_cost })))
     }

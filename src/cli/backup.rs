@@ -40,7 +40,7 @@ pub(super) struct BackupArgs {
     #[arg(long, default_value = "128MiB", value_parser = size::parse, value_name = "SIZE")]
     target_file_size: u64,
     /// Rows per Parquet row group at most
-    #[arg(long, default_value_t = 1 << 20, value_name = "ROWS")]
+    #[arg(long, default_value_t = 1 << 17, value_name = "ROWS")]
     row_group_rows: usize,
     /// Encoded bytes per Parquet row group at most [default: what the memory allows, up to 128MiB]
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]
@@ -49,7 +49,7 @@ pub(super) struct BackupArgs {
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]
     part_size: Option<u64>,
     /// zstd level, 1 (fast) to 22
-    #[arg(long, default_value_t = 3, value_name = "LEVEL")]
+    #[arg(long, default_value_t = 1, value_name = "LEVEL")]
     zstd_level: i32,
     /// First key to copy, as a JSON array of key column values or a prefix of them, such as '["d-17", 5]'
     #[arg(long, value_parser = parse_key, value_name = "JSON")]

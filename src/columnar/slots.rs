@@ -38,6 +38,7 @@ pub struct Slots {
 }
 
 /// Place of a type in the arrays of a [`Slot`].
+#[inline]
 pub fn type_index(value_type: ValueType) -> usize {
     match value_type {
         ValueType::Integer => 0,

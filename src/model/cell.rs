@@ -41,6 +41,7 @@ impl ValueType {
         [ValueType::Integer, ValueType::Double, ValueType::Boolean, ValueType::String, ValueType::Binary];
 
     /// The PlainBuffer type code; also what the row-sum hashes.
+    #[inline]
     pub fn code(self) -> u8 {
         match self {
             ValueType::Integer => 0x00,
@@ -54,6 +55,7 @@ impl ValueType {
 
 impl<'a> Value<'a> {
     /// The type of this value.
+    #[inline]
     pub fn value_type(self) -> ValueType {
         match self {
             Value::Integer(_) => ValueType::Integer,
@@ -65,6 +67,7 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes by the service's data-size rule: INTEGER and DOUBLE 8, BOOLEAN 1, strings and binaries their length.
+    #[inline]
     pub fn data_size(self) -> usize {
         match self {
             Value::Integer(_) | Value::Double(_) => 8,
@@ -117,6 +120,7 @@ pub struct Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// A put.
+    #[inline]
     pub fn put(name: &'a str, value: Value<'a>, timestamp: Option<i64>) -> Cell<'a> {
         Cell { name, value: Some(value), op: None, timestamp }
     }
@@ -151,6 +155,7 @@ pub struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Empties the row and keeps its memory.
+    #[inline]
     pub fn clear(&mut self) {
         self.key.clear();
         self.cells.clear();

@@ -156,7 +156,7 @@ impl RowHasher {
         RowSum(hash)
     }
 
-    /// The hash of a whole row. Cells without a value (deletes) do not count: a stored row has none.
+    /// The hash of a whole row; computes the seed of every cell anew. Cells without a value (deletes) do not count: a stored row has none.
     pub fn row(&mut self, row: &Row<'_>) -> RowSum {
         for (_, value) in &row.key {
             self.key(*value);

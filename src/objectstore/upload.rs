@@ -13,6 +13,9 @@ use super::checksum::Crc64;
 use super::{PartSizePolicy, UploadStore, error_of};
 use crate::{Error, Kind, Result};
 
+/// Parts that are not full are not worth a billed request below this.
+pub const SMALLEST_EARLY_PART: u64 = 1 << 20;
+
 /// What [`ObjectWriter::finish`] stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
@@ -116,6 +119,22 @@ impl ObjectWriter {
                 self.send_part().await?;
             }
         }
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Sends what waits for a full part, if it is [`SMALLEST_EARLY_PART`] or more, so that it takes no memory until the
+    /// next write. For a caller who knows that this will be a while.
+    ///
+    /// # Errors
+    /// As [`ObjectWriter::write`].
+    pub async fn end_part(&mut self) -> Result<()> {
+        self.check()?;
+        if self.pending_bytes < SMALLEST_EARLY_PART {
+            return Ok(());
+        }
+        self.broken = true;
+        self.send_part().await?;
         self.broken = false;
         Ok(())
     }
