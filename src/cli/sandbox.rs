@@ -1,6 +1,7 @@
 //! `otsvault sandbox`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -42,6 +43,9 @@ pub(super) struct SandboxArgs {
     /// Directory for objects while the sandbox runs [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     oss_dir: Option<PathBuf>,
+    /// Seconds until an archived object that is restored can be read; at the service a minute to many hours
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    oss_restore_delay: u64,
     /// Fault rule as JSON, such as {"operation":"GetRange","when":{"every":3},"action":{"delay":250}}; can be repeated
     #[arg(long = "fault", value_name = "JSON", value_parser = parse_rule)]
     faults: Vec<Rule>,
@@ -60,7 +64,12 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
         region: args.region,
         ots_port: args.ots_port,
         tables: args.tables,
-        oss: OssServerOptions { port: args.oss_port, data_dir: args.oss_dir, ..OssServerOptions::default() },
+        oss: OssServerOptions {
+            port: args.oss_port,
+            data_dir: args.oss_dir,
+            restore_delay: Duration::from_secs(args.oss_restore_delay),
+            ..OssServerOptions::default()
+        },
         faults,
         ..SandboxOptions::default()
     })

@@ -1,15 +1,17 @@
 //! The local OSS: strict where the service is strict, and stricter where clients tend to be careless.
 //!
-//! Real SDKs (oss2, alibabacloud-oss-v2, ali-oss) work against it unmodified, in path style or with a bucket in `Host`.
-//! It checks V4 and V1 signatures in headers and URLs with its own verifier, clocks, tokens, `Content-MD5`, names, part
-//! rules and preconditions. Bytes live on disk, everything else in memory; both end with the server.
+//! Real SDKs (oss2, alibabacloud-oss-v2, ali-oss; boto3, object_store and opendal for the S3-compatible face) work
+//! against it unmodified, in path style or with a bucket in `Host`. It checks V4, V1 and S3 signatures in headers and URLs
+//! with its own verifier, clocks, tokens, digests, names, part rules, preconditions and retention. Bytes live on disk,
+//! everything else in memory; both end with the server.
 //!
-//! Not here: versioning, appendable objects, symlinks, tags beyond their count, lifecycle and other bucket settings
-//! (answered with 501 `NotImplemented`), and the S3-compatible face.
+//! Not here: symlinks, object ACLs, lifecycle and other bucket settings; answered with 501 `NotImplemented`.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +25,7 @@ use self::call::{Call, Core, Outcome};
 use self::error::{Failure, OssError};
 use self::operation::Operation;
 use self::query::Query;
+use self::s3::Face;
 use self::signature_v4::Covered;
 use self::storage::Storage;
 use super::counters::{Counters, InFlight};
@@ -32,11 +35,15 @@ use crate::credentials::Credentials;
 use crate::{Error, Kind, Result};
 
 mod address;
+mod append;
 mod attributes;
 mod authentication;
 mod bucket;
 mod call;
 mod conditions;
+mod copy;
+mod delete;
+mod digests;
 mod error;
 mod listing;
 mod multipart;
@@ -44,10 +51,17 @@ mod object;
 mod operation;
 mod query;
 mod range;
+mod restore;
+mod s3;
+mod signature_s3;
 mod signature_v1;
 mod signature_v4;
 mod storage;
+mod tagging;
 mod time;
+mod versioning;
+mod versions;
+mod worm;
 mod xml;
 
 /// How an [`OssServer`] behaves. The default is the service's own behaviour, except that path style and V1 are allowed.
@@ -71,6 +85,8 @@ pub struct OssServerOptions {
     pub virtual_host_bases: Vec<String>,
     /// The smallest part but the last, checked at Complete, in bytes. Default 102,400, the service's limit.
     pub min_part_bytes: u64,
+    /// How long a RestoreObject takes before the object can be read. Default zero; at the service a minute to many hours.
+    pub restore_delay: Duration,
     /// The faults to inject.
     pub faults: Faults,
     /// The counters to count in.
@@ -89,6 +105,7 @@ impl Default for OssServerOptions {
             refuse_path_style: false,
             virtual_host_bases: vec!["localhost".to_owned()],
             min_part_bytes: 100 << 10,
+            restore_delay: Duration::ZERO,
             faults: Faults::new(),
             counters: Counters::new(),
         }
@@ -152,6 +169,7 @@ impl OssServer {
             refuse_path_style: options.refuse_path_style,
             min_part_bytes: options.min_part_bytes,
             clock_offset_seconds: AtomicI64::new(0),
+            restore_delay_ms: AtomicU64::new(milliseconds(options.restore_delay)),
             keys: Keys::new(options.access_keys),
             buckets,
             storage: Storage::open(options.data_dir)?,
@@ -187,6 +205,11 @@ impl OssServer {
         self.core.clock_offset_seconds.store(seconds, Ordering::Relaxed);
     }
 
+    /// Lets restores that are asked for from now on take this long.
+    pub fn set_restore_delay(&self, delay: Duration) {
+        self.core.restore_delay_ms.store(milliseconds(delay), Ordering::Relaxed);
+    }
+
     /// The uploads that are still open, by bucket and key.
     pub fn open_uploads(&self) -> Vec<OpenUpload> {
         let mut open = Vec::new();
@@ -208,10 +231,11 @@ impl OssServer {
     /// The objects whose key starts with `prefix`, in byte order; none when there is no such bucket.
     pub fn objects(&self, bucket: &str, prefix: &str) -> Vec<StoredObject> {
         let listed = self.core.buckets.with(bucket, |bucket| {
-            let wanted = bucket.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            let from = bucket.objects.from(Bound::Included(prefix));
+            let wanted = from.take_while(|(key, _)| key.starts_with(prefix));
             Ok(wanted
                 .map(|(key, object)| StoredObject {
-                    key: key.clone(),
+                    key: key.to_owned(),
                     length: object.content.length,
                     etag: object.etag.clone(),
                     crc64: object.content.crc64,
@@ -224,7 +248,8 @@ impl OssServer {
 
     /// The bytes of an object, read on this thread; `None` when it is not there or the disk fails.
     pub fn object_bytes(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        self.core.buckets.object(bucket, key).ok()?.content.read_all().ok()
+        let found = self.core.buckets.with(bucket, |bucket| Ok(bucket.objects.current(key)?.object.clone()));
+        found.ok()??.content.read_all().ok()
     }
 }
 
@@ -285,6 +310,9 @@ impl Core {
             .with("date", time::http_date(self.now()))
             .with("x-oss-request-id", &request_id)
             .with("x-oss-server-time", started.elapsed().as_millis().to_string());
+        if s3::is_spoken_in(request) {
+            reply = reply.with("x-amz-request-id", &request_id);
+        }
         match action {
             Some(Action::DropAfter) => {
                 counted.failed();
@@ -312,12 +340,14 @@ impl Core {
         let policy = Policy { keys: &self.keys, region: &self.region, require_v4: self.require_v4, now };
         let covered = Covered {
             method: request.method.as_str(),
+            raw_path: &request.path,
             bucket: &address.bucket,
             key: &address.key,
             query: &query,
             headers: &request.headers,
         };
-        if policy.authenticate(&covered)? == Caller::Anonymous {
+        let (caller, face) = policy.authenticate(&covered)?;
+        if caller == Caller::Anonymous {
             let acl = self.buckets.acl(&address.bucket);
             check_anonymous(acl.as_deref(), &request.method, !address.key.is_empty())?;
         }
@@ -327,21 +357,31 @@ impl Core {
             return Err(OssError::new(403, "SecondLevelDomainForbidden", message).into());
         }
         let operation = Operation::of(&request.method, &address, &query, &request.headers);
-        let call = Call { request, bucket: address.bucket, key: address.key, query, host, now };
-        self.perform(operation, call).await
+        let if_none_match = face == Face::S3 && s3::to_oss(&request.method, &mut request.headers)?;
+        let Address { bucket, key, .. } = address;
+        let call = Call { request, bucket, key, query, host, now, face, if_none_match };
+        let reply = self.perform(operation, call).await?;
+        Ok(if face == Face::S3 { s3::from_oss(reply) } else { reply })
     }
 
     async fn perform(&self, operation: Operation, mut call: Call<'_>) -> Outcome {
         use Operation::*;
         match operation {
             ListBuckets => self.list_buckets(&call),
-            PutBucket => self.put_bucket(&call),
+            PutBucket => self.put_bucket(&mut call).await,
             GetBucketInfo => self.get_bucket_info(&call),
             GetBucketLocation => self.get_bucket_location(&call),
             GetBucketAcl => self.get_bucket_acl(&call),
             PutBucketAcl => self.put_bucket_acl(&call),
             GetBucketStat => self.get_bucket_stat(&call),
             GetBucketVersioning => self.get_bucket_versioning(&call),
+            PutBucketVersioning => self.put_bucket_versioning(&mut call).await,
+            ListObjectVersions => self.list_object_versions(&call),
+            InitiateBucketWorm => self.initiate_bucket_worm(&mut call).await,
+            AbortBucketWorm => self.abort_bucket_worm(&call),
+            CompleteBucketWorm => self.complete_bucket_worm(&call),
+            ExtendBucketWorm => self.extend_bucket_worm(&mut call).await,
+            GetBucketWorm => self.get_bucket_worm(&call),
             HeadBucket => self.head_bucket(&call),
             DeleteBucket => self.delete_bucket(&call),
             ListObjects => self.list_objects(&call),
@@ -355,6 +395,10 @@ impl Core {
             DeleteObject => self.delete_object(&call),
             CopyObject => self.copy_object(&mut call).await,
             RestoreObject => self.restore_object(&mut call).await,
+            AppendObject => self.append_object(&mut call).await,
+            GetObjectTagging => self.get_object_tagging(&call),
+            PutObjectTagging => self.put_object_tagging(&mut call).await,
+            DeleteObjectTagging => self.delete_object_tagging(&call),
             GetObjectAcl => self.get_object_acl(&call),
             InitiateMultipartUpload => self.initiate_multipart_upload(&call),
             UploadPart => self.upload_part(&mut call).await,
@@ -369,7 +413,10 @@ impl Core {
 }
 
 fn refusal(error: &OssError, request_id: &str, host: &str, is_head: bool) -> Reply {
-    let reply = Reply::new(error.status).with("x-oss-ec", error.error_code());
+    let mut reply = Reply::new(error.status).with("x-oss-ec", error.error_code());
+    for (name, value) in &error.headers {
+        reply = reply.with(name, value);
+    }
     if error.status == StatusCode::NOT_MODIFIED {
         return reply;
     }
@@ -398,6 +445,10 @@ fn spoiled(reply: Reply, action: &Action) -> Reply {
         }
         _ => reply,
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn finish(mut reply: Reply, counted: InFlight) -> Answer {

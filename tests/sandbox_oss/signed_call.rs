@@ -45,7 +45,7 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, STRICT).to_string()
 }
 
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+pub fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// Signs the query instead; valid for `expires` seconds.
-    pub fn presigned(self, expires: u32) -> Call {
+    pub fn presigned(self, expires: i64) -> Call {
         let (date, scope) = self.date_and_scope();
         let credential = format!("{}/{scope}", self.access_key_id);
         let call = self
@@ -131,7 +131,8 @@ impl Call {
 
     pub async fn send_as_is(self, server: &Sandbox) -> reqwest::Result<Response> {
         let mut url = format!("{}/", server.oss.endpoint());
-        if !self.bucket.is_empty() && !self.headers.contains_key("host") {
+        let named_by_host = self.headers.get("host").is_some_and(|host| host.starts_with(self.bucket));
+        if !self.bucket.is_empty() && !named_by_host {
             url += &format!("{}/", self.bucket);
         }
         let query = self.query_text();

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::error::OssError;
+use super::tagging::Tags;
 
 /// User metadata per object, in bytes of names and values together; from the manual's "Manage object metadata".
 const MAX_METADATA_BYTES: usize = 8 << 10;
@@ -23,28 +24,29 @@ const ENCRYPTION: [&str; 3] = [
 ];
 
 /// The headers that are kept with an object and sent back with it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Attributes {
     kept: Vec<(HeaderName, HeaderValue)>,
     encryption: Vec<(HeaderName, HeaderValue)>,
-    tag_count: usize,
+    /// Its tags.
+    pub tags: Tags,
     /// `Standard`, `IA`, `Archive`, `ColdArchive` or `DeepColdArchive`.
     pub storage_class: String,
 }
 
 impl Attributes {
-    /// Reads them from a PutObject, CopyObject or InitiateMultipartUpload.
+    /// Reads them from a PutObject, CopyObject, AppendObject or InitiateMultipartUpload; `default_class` is the bucket's.
     ///
     /// # Errors
     /// 400 for values that the service does not know, and for more than 8 KiB of user metadata.
-    pub fn of(headers: &HeaderMap) -> Result<Attributes, OssError> {
+    pub fn of(headers: &HeaderMap, default_class: &str) -> Result<Attributes, OssError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if text("content-encoding").is_some_and(|value| value.contains("aws-chunked")) {
             let message = "The aws-chunked encoding is not supported.";
             return Err(OssError::invalid_argument(message, "Content-Encoding", "aws-chunked"));
         }
-        let storage_class = text("x-oss-storage-class").unwrap_or("Standard");
-        if !matches!(storage_class, "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive") {
+        let storage_class = text("x-oss-storage-class").unwrap_or(default_class);
+        if !is_storage_class(storage_class) {
             let message = "The storage class you specified is not valid.";
             return Err(OssError::invalid_argument(message, "x-oss-storage-class", storage_class));
         }
@@ -74,14 +76,13 @@ impl Attributes {
         if !headers.contains_key(header::CONTENT_TYPE) {
             kept.push((header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")));
         }
-        let tags = text("x-oss-tagging").unwrap_or_default();
-        let tag_count = tags.split('&').filter(|tag| !tag.is_empty()).count();
-        Ok(Attributes { kept, encryption, tag_count, storage_class: storage_class.to_owned() })
+        let tags = Tags::from_header(text("x-oss-tagging").unwrap_or_default())?;
+        Ok(Attributes { kept, encryption, tags, storage_class: storage_class.to_owned() })
     }
 
     /// The same headers and tags under the class and encryption of `other`.
     pub fn with_class_of(&self, other: Attributes) -> Attributes {
-        Attributes { kept: self.kept.clone(), tag_count: self.tag_count, ..other }
+        Attributes { kept: self.kept.clone(), tags: self.tags.clone(), ..other }
     }
 
     /// Adds everything, as GetObject and HeadObject show it.
@@ -90,8 +91,8 @@ impl Attributes {
         if let Ok(class) = HeaderValue::from_str(&self.storage_class) {
             headers.insert("x-oss-storage-class", class);
         }
-        if self.tag_count > 0 {
-            headers.insert("x-oss-tagging-count", HeaderValue::from(self.tag_count));
+        if self.tags.count() > 0 {
+            headers.insert("x-oss-tagging-count", HeaderValue::from(self.tags.count()));
         }
         self.show_encryption(headers);
     }
@@ -105,6 +106,11 @@ impl Attributes {
     pub fn is_archived(&self) -> bool {
         self.storage_class.contains("Archive")
     }
+}
+
+/// Whether OSS knows such a storage class.
+pub fn is_storage_class(name: &str) -> bool {
+    matches!(name, "Standard" | "IA" | "Archive" | "ColdArchive" | "DeepColdArchive")
 }
 
 /// Refuses encryption headers where the service does: on parts.

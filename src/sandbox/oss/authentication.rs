@@ -7,6 +7,8 @@ use http::Method;
 use jiff::Timestamp;
 
 use super::error::{OssError, spaced_hex};
+use super::s3::Face;
+use super::signature_s3::{self, SignatureS3};
 use super::signature_v1::SignatureV1;
 use super::signature_v4::{ALGORITHM, Covered, SignatureV4};
 use super::time::xml_date;
@@ -90,11 +92,11 @@ pub enum Caller {
 }
 
 impl Policy<'_> {
-    /// Checks everything that proves who sent the request.
+    /// Checks everything that proves who sent the request; the signature's kind tells how the request speaks.
     ///
     /// # Errors
     /// 403 for what does not fit, 400 for what is malformed.
-    pub fn authenticate(&self, covered: &Covered<'_>) -> Result<Caller, OssError> {
+    pub fn authenticate(&self, covered: &Covered<'_>) -> Result<(Caller, Face), OssError> {
         let header = |name: &str| covered.headers.get(name).and_then(|value| value.to_str().ok());
         let query = covered.query;
         if let Some(authorization) = header("authorization") {
@@ -105,6 +107,12 @@ impl Policy<'_> {
                     let signature = SignatureV4::from_header(fields, covered.headers, self.region)?;
                     self.check_skew(signature.signed_at)?;
                     self.check_v4(&signature, token, covered)?;
+                }
+                signature_s3::ALGORITHM => {
+                    let signature = SignatureS3::from_header(fields, covered, self.region)?;
+                    self.check_skew(signature.signed_at)?;
+                    self.check_s3(&signature, header("x-amz-security-token"), covered)?;
+                    return Ok((Caller::Owner, Face::S3));
                 }
                 "OSS" => {
                     let signature = SignatureV1::from_header(fields, covered.headers)?;
@@ -119,14 +127,13 @@ impl Policy<'_> {
             }
         } else if query.has("x-oss-signature") || query.has("x-oss-signature-version") {
             let signature = SignatureV4::from_query(query, self.region)?;
-            let age = self.now.as_second() - signature.signed_at.as_second();
-            if age > signature.expires_seconds.unwrap_or_default() {
-                return Err(expired());
-            }
-            if age < -(MAX_SKEW.as_secs() as i64) {
-                return Err(self.skewed(signature.signed_at));
-            }
+            self.check_age(signature.signed_at, signature.expires_seconds.unwrap_or_default())?;
             self.check_v4(&signature, query.get("x-oss-security-token"), covered)?;
+        } else if signature_s3::is_in(query) {
+            let signature = SignatureS3::from_query(covered, self.region)?;
+            self.check_age(signature.signed_at, signature.expires_seconds.unwrap_or_default())?;
+            self.check_s3(&signature, query.get("X-Amz-Security-Token"), covered)?;
+            return Ok((Caller::Owner, Face::S3));
         } else if query.has("OSSAccessKeyId") || query.has("Signature") {
             let signature = SignatureV1::from_query(query)?;
             if signature.expires_at.is_some_and(|expires_at| self.now > expires_at) {
@@ -134,9 +141,9 @@ impl Policy<'_> {
             }
             self.check_v1(&signature, query.get("security-token"), covered)?;
         } else {
-            return Ok(Caller::Anonymous);
+            return Ok((Caller::Anonymous, Face::Oss));
         }
-        Ok(Caller::Owner)
+        Ok((Caller::Owner, Face::Oss))
     }
 
     fn check_v4(
@@ -148,11 +155,23 @@ impl Policy<'_> {
         let key = self.keys.find(&signature.access_key_id, token)?;
         let canonical_request = signature.canonical_request(covered);
         let string_to_sign = signature.string_to_sign(&canonical_request);
-        if signature.expected(key.secret(), &string_to_sign) == signature.signature {
-            return Ok(());
-        }
-        let error = mismatch(&signature.access_key_id, &signature.signature, &string_to_sign);
-        Err(error.with("CanonicalRequest", canonical_request))
+        let matches = signature.expected(key.secret(), &string_to_sign) == signature.signature;
+        let error = || mismatch(&signature.access_key_id, &signature.signature, &string_to_sign);
+        if matches { Ok(()) } else { Err(error().with("CanonicalRequest", canonical_request)) }
+    }
+
+    fn check_s3(
+        &self,
+        signature: &SignatureS3,
+        token: Option<&str>,
+        covered: &Covered<'_>,
+    ) -> Result<(), OssError> {
+        let key = self.keys.find(&signature.access_key_id, token)?;
+        let canonical_request = signature.canonical_request(covered);
+        let string_to_sign = signature.string_to_sign(&canonical_request);
+        let matches = signature.expected(key.secret(), &string_to_sign) == signature.signature;
+        let error = || mismatch(&signature.access_key_id, &signature.signature, &string_to_sign);
+        if matches { Ok(()) } else { Err(error().with("CanonicalRequest", canonical_request)) }
     }
 
     fn check_v1(
@@ -178,6 +197,15 @@ impl Policy<'_> {
     fn check_skew(&self, signed_at: Timestamp) -> Result<(), OssError> {
         let apart = self.now.duration_since(signed_at).unsigned_abs();
         if apart > MAX_SKEW { Err(self.skewed(signed_at)) } else { Ok(()) }
+    }
+
+    /// Of a signed URL: it is not over, and not from the future.
+    fn check_age(&self, signed_at: Timestamp, expires_seconds: i64) -> Result<(), OssError> {
+        let age = self.now.as_second() - signed_at.as_second();
+        if age > expires_seconds {
+            return Err(expired());
+        }
+        if age < -(MAX_SKEW.as_secs() as i64) { Err(self.skewed(signed_at)) } else { Ok(()) }
     }
 
     fn skewed(&self, signed_at: Timestamp) -> OssError {

@@ -1,22 +1,29 @@
 //! Buckets and what is in them, and the operations on buckets as such.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Bound;
+use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::attributes::Attributes;
-use super::call::{Call, Core, Outcome, xml_reply};
+use super::attributes::{Attributes, is_storage_class};
+use super::call::{Call, Core, Outcome, etag_of, xml_reply};
 use super::error::OssError;
 use super::multipart::Upload;
+use super::restore::Restore;
 use super::storage::Content;
 use super::time::xml_date;
-use super::xml::Xml;
+use super::versions::{Objects, Version, Versioning};
+use super::worm::Worm;
+use super::xml::{Element, Xml};
 use crate::sandbox::http::Reply;
 
 /// The account that owns everything.
 pub const OWNER: &str = "1000000000000001";
+
+/// The document of a PutBucket has some 100 bytes.
+const MAX_DOCUMENT_BYTES: usize = 64 << 10;
 
 /// All buckets. One lock: an operation sees and changes the whole at one moment, so what it commits appears at once.
 #[derive(Default)]
@@ -26,8 +33,14 @@ pub struct Buckets(Mutex<BTreeMap<String, Bucket>>);
 pub struct Bucket {
     created: Timestamp,
     acl: String,
-    /// Objects by key; the order of strings is the order of their UTF-8 bytes, as listings need it.
-    pub objects: BTreeMap<String, Arc<Object>>,
+    /// The class of objects that name none.
+    pub storage_class: String,
+    /// Whether old versions are kept.
+    pub versioning: Versioning,
+    /// The retention policy.
+    pub worm: Option<Worm>,
+    /// The objects.
+    pub objects: Objects,
     /// Open uploads by key and upload id.
     pub uploads: BTreeMap<(String, String), Upload>,
 }
@@ -39,14 +52,41 @@ pub struct Object {
     pub content: Content,
     /// Upper-case hex, without quotes.
     pub etag: String,
-    /// `Normal` or `Multipart`.
+    /// `Normal`, `Multipart` or `Appendable`.
     pub object_type: &'static str,
     /// Headers and storage class.
     pub attributes: Attributes,
     /// When it was written.
     pub modified: Timestamp,
-    /// An archived object can be read until then.
-    pub restored_until: Option<Timestamp>,
+    /// The last restore that was asked for, if it is archived.
+    pub restore: Option<Restore>,
+}
+
+impl Object {
+    /// An object of bytes that came in one request, written now, in class Standard.
+    pub fn normal(content: Content, now: Timestamp) -> Object {
+        Object {
+            etag: etag_of(&content),
+            content,
+            object_type: "Normal",
+            attributes: Attributes::default(),
+            modified: now,
+            restore: None,
+        }
+    }
+}
+
+impl Bucket {
+    /// The version that a request names, or the newest one.
+    ///
+    /// # Errors
+    /// 404 `NoSuchKey`, `NoSuchVersion`; 405 for a delete marker.
+    pub fn version(&self, call: &Call<'_>) -> Result<&Version, OssError> {
+        match call.query.get("versionId") {
+            None => self.objects.current(&call.key),
+            Some(id) => self.objects.version(&call.key, id),
+        }
+    }
 }
 
 impl Buckets {
@@ -55,7 +95,10 @@ impl Buckets {
         let new = || Bucket {
             created: now,
             acl: "private".to_owned(),
-            objects: BTreeMap::new(),
+            storage_class: "Standard".to_owned(),
+            versioning: Versioning::Off,
+            worm: None,
+            objects: Objects::default(),
             uploads: BTreeMap::new(),
         };
         self.lock().entry(name.to_owned()).or_insert_with(new);
@@ -72,14 +115,6 @@ impl Buckets {
     ) -> Result<T, OssError> {
         let mut buckets = self.lock();
         act(buckets.get_mut(name).ok_or_else(|| OssError::no_such_bucket(name))?)
-    }
-
-    /// The object under a key.
-    ///
-    /// # Errors
-    /// 404 `NoSuchBucket`, `NoSuchKey`.
-    pub fn object(&self, bucket: &str, key: &str) -> Result<Arc<Object>, OssError> {
-        self.with(bucket, |bucket| bucket.objects.get(key).cloned().ok_or_else(|| OssError::no_such_key(key)))
     }
 
     /// A bucket's ACL, if there is such a bucket.
@@ -133,12 +168,31 @@ impl Core {
             .text("Region", region)
             .text("ExtranetEndpoint", &format!("oss-{region}.aliyuncs.com"))
             .text("IntranetEndpoint", &format!("oss-{region}-internal.aliyuncs.com"))
-            .text("StorageClass", "Standard")
+            .text("StorageClass", &bucket.storage_class)
     }
 
-    pub(super) fn put_bucket(&self, call: &Call<'_>) -> Outcome {
+    pub(super) async fn put_bucket(&self, call: &mut Call<'_>) -> Outcome {
+        let document = call.read_document(MAX_DOCUMENT_BYTES).await?;
         let acl = acl_of(call)?;
+        let class = match document.is_empty() {
+            true => None,
+            false => {
+                let root = Element::parse(&document).filter(|root| root.name == "CreateBucketConfiguration");
+                let root = root.ok_or_else(OssError::malformed_xml)?;
+                root.child_text("StorageClass").map(|class| class.trim().to_owned())
+            }
+        };
+        if let Some(class) = class.as_ref().filter(|class| !is_storage_class(class)) {
+            let message = "The storage class you specified is not valid.";
+            return Err(OssError::invalid_argument(message, "StorageClass", class).into());
+        }
         self.buckets.create(&call.bucket, call.now);
+        if let Some(class) = class {
+            self.buckets.with(&call.bucket, |bucket| {
+                bucket.storage_class = class;
+                Ok(())
+            })?;
+        }
         if let Some(acl) = acl {
             self.set_acl(call, acl)?;
         }
@@ -195,21 +249,18 @@ impl Core {
     }
 
     pub(super) fn get_object_acl(&self, call: &Call<'_>) -> Outcome {
-        self.buckets.object(&call.bucket, &call.key)?;
+        self.object(call)?;
         Ok(acl_reply("default"))
-    }
-
-    pub(super) fn get_bucket_versioning(&self, call: &Call<'_>) -> Outcome {
-        self.buckets.with(&call.bucket, |_| Ok(()))?;
-        Ok(xml_reply(Xml::new("VersioningConfiguration")))
     }
 
     pub(super) fn get_bucket_stat(&self, call: &Call<'_>) -> Outcome {
         let mut xml = Xml::new("BucketStat");
         self.buckets.with(&call.bucket, |bucket| {
-            let bytes: u64 = bucket.objects.values().map(|object| object.content.length).sum();
+            let lengths = bucket.objects.from(Bound::Unbounded).map(|(_, object)| object.content.length);
+            let (count, bytes) =
+                lengths.fold((0u64, 0), |(count, bytes), length| (count + 1, bytes + length));
             xml.text("Storage", &bytes.to_string());
-            xml.text("ObjectCount", &bucket.objects.len().to_string());
+            xml.text("ObjectCount", &count.to_string());
             xml.text("MultipartUploadCount", &bucket.uploads.len().to_string());
             Ok(())
         })?;

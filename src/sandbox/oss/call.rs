@@ -1,16 +1,18 @@
 //! One request on its way through the server, and what the server holds.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
 use bytes::Bytes;
 use http::{StatusCode, header};
-use jiff::Timestamp;
-use md5::{Digest, Md5};
+use jiff::{SignedDuration, Timestamp};
 
+use super::attributes::Attributes;
 use super::authentication::Keys;
 use super::bucket::Buckets;
+use super::digests::Declared;
 use super::error::{Failure, OssError};
 use super::query::Query;
+use super::s3::Face;
 use super::storage::{Content, MAX_BODY_BYTES, Storage, too_large};
 use super::xml::Xml;
 use crate::sandbox::counters::Counters;
@@ -27,7 +29,8 @@ pub struct Core {
     pub(super) require_v4: bool,
     pub(super) refuse_path_style: bool,
     pub(super) min_part_bytes: u64,
-    pub(super) clock_offset_seconds: std::sync::atomic::AtomicI64,
+    pub(super) clock_offset_seconds: AtomicI64,
+    pub(super) restore_delay_ms: AtomicU64,
     pub(super) keys: Keys,
     pub(super) buckets: Buckets,
     pub(super) storage: Storage,
@@ -43,6 +46,26 @@ pub struct Call<'a> {
     pub(super) query: Query,
     pub(super) host: String,
     pub(super) now: Timestamp,
+    pub(super) face: Face,
+    /// Overwriting was forbidden with `If-None-Match: *`.
+    pub(super) if_none_match: bool,
+}
+
+impl Core {
+    /// How long a restore takes.
+    pub fn restore_delay(&self) -> SignedDuration {
+        let delay = self.restore_delay_ms.load(Ordering::Relaxed);
+        SignedDuration::from_millis(i64::try_from(delay).unwrap_or(i64::MAX))
+    }
+
+    /// What a new object of this request will carry; its class is the bucket's unless it names one.
+    ///
+    /// # Errors
+    /// 404 `NoSuchBucket`, and as [`Attributes::of`].
+    pub fn attributes(&self, call: &Call<'_>) -> Result<Attributes, OssError> {
+        let class = self.buckets.with(&call.bucket, |bucket| Ok(bucket.storage_class.clone()))?;
+        Attributes::of(&call.request.headers, &class)
+    }
 }
 
 impl Call<'_> {
@@ -54,6 +77,15 @@ impl Call<'_> {
     /// The client wants an existing object left alone.
     pub fn forbids_overwrite(&self) -> bool {
         self.header("x-oss-forbid-overwrite").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// What is there may not be overwritten, in the words of the client's side.
+    pub fn already_exists(&self) -> OssError {
+        if self.if_none_match {
+            OssError::precondition_failed("If-None-Match")
+        } else {
+            OssError::file_already_exists()
+        }
     }
 
     /// Names in the answer must be percent-encoded.
@@ -86,46 +118,30 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Stores the body and compares it with `Content-MD5` when that was sent.
+    /// Stores the body and compares it with the digests that were sent.
     ///
     /// # Errors
-    /// 400 `InvalidDigest`, `EntityTooLarge`; [`Failure::Gone`].
+    /// 400 `EntityTooLarge`, those of [`Declared`]; [`Failure::Gone`].
     pub async fn receive(&mut self, storage: &Storage) -> Result<Content, Failure> {
-        let declared = self.declared_md5()?;
-        let content = storage.receive(&mut self.request.body).await?;
-        check_md5(declared, content.md5)?;
+        let declared = Declared::of(&self.request.headers)?;
+        let (content, hashers) = storage.receive(&mut self.request.body, declared.hashers()).await?;
+        declared.check(hashers)?;
         Ok(content)
     }
 
-    /// Reads a small body, an XML document, and compares it with `Content-MD5` when that was sent.
+    /// Reads a small body, an XML document, and compares it with the digests that were sent.
     ///
     /// # Errors
-    /// 400 `InvalidDigest`, `MalformedXML` when it is longer than `limit_bytes`; [`Failure::Gone`].
+    /// 400, those of [`Declared`], `MalformedXML` when it is longer than `limit_bytes`; [`Failure::Gone`].
     pub async fn read_document(&mut self, limit_bytes: usize) -> Result<Bytes, Failure> {
-        let declared = self.declared_md5()?;
+        let declared = Declared::of(&self.request.headers)?;
         let read = self.request.body.read_all(limit_bytes).await.map_err(|_| Failure::Gone)?;
         let document = read.ok_or_else(OssError::malformed_xml)?;
-        check_md5(declared, Md5::digest(&document).into())?;
+        let mut hashers = declared.hashers();
+        hashers.iter_mut().for_each(|hasher| hasher.update(&document));
+        declared.check(hashers)?;
         Ok(document)
     }
-
-    fn declared_md5(&self) -> Result<Option<[u8; 16]>, OssError> {
-        let Some(text) = self.header("content-md5") else { return Ok(None) };
-        let digest = STANDARD.decode(text).ok().and_then(|digest| <[u8; 16]>::try_from(digest).ok());
-        digest.map(Some).ok_or_else(|| invalid_digest(text))
-    }
-}
-
-fn check_md5(declared: Option<[u8; 16]>, found: [u8; 16]) -> Result<(), OssError> {
-    match declared {
-        Some(declared) if declared != found => Err(invalid_digest(&STANDARD.encode(declared))),
-        _ => Ok(()),
-    }
-}
-
-fn invalid_digest(text: &str) -> OssError {
-    OssError::new(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
-        .with("Content-MD5", text)
 }
 
 /// 200 with a document.

@@ -29,6 +29,8 @@ pub struct OssError {
     pub code: String,
     /// The message.
     pub message: String,
+    /// Headers of the answer besides the usual ones.
+    pub headers: Vec<(&'static str, String)>,
     ec: Option<&'static str>,
     details: Vec<(&'static str, String)>,
 }
@@ -37,12 +39,19 @@ impl OssError {
     /// A refusal. A `status` that is no HTTP status becomes 500.
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> OssError {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        OssError { status, code: code.into(), message: message.into(), ec: None, details: Vec::new() }
+        let (code, message) = (code.into(), message.into());
+        OssError { status, code, message, headers: Vec::new(), ec: None, details: Vec::new() }
     }
 
     /// With one more element in the XML.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> OssError {
         self.details.push((name, value.into()));
+        self
+    }
+
+    /// With one more header on the answer.
+    pub fn header(mut self, name: &'static str, value: &str) -> OssError {
+        self.headers.push((name, value.to_owned()));
         self
     }
 

@@ -14,13 +14,16 @@ use super::xml::Xml;
 
 /// One line of a page.
 #[derive(Debug, PartialEq, Eq)]
-enum Entry<'a, T> {
+pub enum Entry<'a, T> {
+    /// A name and what it stands for.
     Item(&'a str, T),
+    /// All names up to the delimiter.
     CommonPrefix(&'a str),
 }
 
 impl<T> Entry<'_, T> {
-    fn name(&self) -> &str {
+    /// The name, or the common prefix.
+    pub fn name(&self) -> &str {
         match self {
             Entry::Item(name, _) | Entry::CommonPrefix(name) => name,
         }
@@ -28,16 +31,22 @@ impl<T> Entry<'_, T> {
 }
 
 /// What a listing asks for.
-struct Wanted<'a> {
-    prefix: &'a str,
-    delimiter: Option<&'a str>,
+pub struct Wanted<'a> {
+    /// Names start with this.
+    pub prefix: &'a str,
+    /// Names are cut behind its first occurrence after the prefix.
+    pub delimiter: Option<&'a str>,
     /// Names up to this one were listed before. A common prefix equal to it is not listed again.
-    after: &'a str,
-    limit: usize,
+    pub after: &'a str,
+    /// Entries at most.
+    pub limit: usize,
 }
 
 /// Up to `limit` entries, and whether there are more. `items` is sorted by name and starts at `prefix` or later.
-fn page<'a, T>(items: impl Iterator<Item = (&'a str, T)>, wanted: &Wanted<'_>) -> (Vec<Entry<'a, T>>, bool) {
+pub fn page<'a, T>(
+    items: impl Iterator<Item = (&'a str, T)>,
+    wanted: &Wanted<'_>,
+) -> (Vec<Entry<'a, T>>, bool) {
     let mut entries: Vec<Entry<'a, T>> = Vec::new();
     for (name, item) in items {
         let Some(rest) = name.strip_prefix(wanted.prefix) else { break };
@@ -62,10 +71,26 @@ fn page<'a, T>(items: impl Iterator<Item = (&'a str, T)>, wanted: &Wanted<'_>) -
 }
 
 /// Writes names as the client asked for them.
-struct Names(bool);
+pub struct Names(bool);
 
 impl Names {
-    fn text(&self, xml: &mut Xml, element: &str, name: &str) {
+    /// As the request wants them.
+    ///
+    /// # Errors
+    /// 400 `InvalidArgument` for an unknown encoding.
+    pub fn of(call: &Call<'_>) -> Result<Names, OssError> {
+        call.encodes_names().map(Names)
+    }
+
+    /// Writes how they are encoded, if they are.
+    pub fn say(&self, xml: &mut Xml) {
+        if self.0 {
+            xml.text("EncodingType", "url");
+        }
+    }
+
+    /// Writes an element that holds a name.
+    pub fn text(&self, xml: &mut Xml, element: &str, name: &str) {
         if self.0 {
             xml.text(element, &encode(name));
         } else {
@@ -73,7 +98,8 @@ impl Names {
         }
     }
 
-    fn common_prefixes<T>(&self, xml: &mut Xml, entries: &[Entry<'_, T>]) {
+    /// Writes the common prefixes among the entries.
+    pub fn common_prefixes<T>(&self, xml: &mut Xml, entries: &[Entry<'_, T>]) {
         for entry in entries {
             if let Entry::CommonPrefix(prefix) = entry {
                 xml.open("CommonPrefixes");
@@ -123,14 +149,12 @@ impl Core {
     }
 
     fn open_listing(&self, call: &Call<'_>, xml: &mut Xml) -> Result<Names, OssError> {
-        let names = Names(call.encodes_names()?);
+        let names = Names::of(call)?;
         xml.text("Name", &call.bucket);
         names.text(xml, "Prefix", call.query.get("prefix").unwrap_or_default());
         names.text(xml, "Delimiter", call.query.get("delimiter").unwrap_or_default());
         xml.text("MaxKeys", &call.query.number("max-keys", 100, 1..=1000)?.to_string());
-        if names.0 {
-            xml.text("EncodingType", "url");
-        }
+        names.say(xml);
         Ok(names)
     }
 
@@ -153,8 +177,7 @@ impl Core {
             } else {
                 Bound::Included(prefix)
             };
-            let objects = bucket.objects.range::<str, _>((from, Bound::Unbounded));
-            let (entries, truncated) = page(objects.map(|(key, object)| (key.as_str(), object)), &wanted);
+            let (entries, truncated) = page(bucket.objects.from(from), &wanted);
             xml.text("IsTruncated", if truncated { "true" } else { "false" });
             if let (true, Some(last)) = (truncated, entries.last()) {
                 next(xml, last.name());
@@ -163,7 +186,7 @@ impl Core {
                 if let Entry::Item(key, object) = entry {
                     xml.open("Contents");
                     names.text(xml, "Key", key);
-                    describe(xml, object);
+                    describe(xml, call, object);
                     if shows_owner {
                         owner(xml);
                     }
@@ -176,7 +199,7 @@ impl Core {
     }
 
     pub(super) fn list_multipart_uploads(&self, call: &Call<'_>) -> Outcome {
-        let names = Names(call.encodes_names()?);
+        let names = Names::of(call)?;
         let limit = call.query.number("max-uploads", 1000, 1..=1000)?;
         let text = |name: &str| call.query.get(name).unwrap_or_default();
         let (prefix, key_marker, upload_id_marker) =
@@ -189,9 +212,7 @@ impl Core {
         names.text(&mut xml, "Prefix", prefix);
         names.text(&mut xml, "Delimiter", text("delimiter"));
         xml.text("MaxUploads", &limit.to_string());
-        if names.0 {
-            xml.text("EncodingType", "url");
-        }
+        names.say(&mut xml);
         self.buckets.with(&call.bucket, |bucket: &mut Bucket| {
             let uploads = bucket.uploads.iter().filter(|((key, upload_id), _)| {
                 // Without an upload id the marker names all uploads of its key.
@@ -215,7 +236,7 @@ impl Core {
                     xml.open("Upload");
                     names.text(&mut xml, "Key", key);
                     xml.text("UploadId", upload_id)
-                        .text("StorageClass", &upload.attributes.storage_class)
+                        .text("StorageClass", call.face.class(&upload.attributes.storage_class))
                         .text("Initiated", &xml_date(upload.initiated))
                         .close("Upload");
                 }
@@ -227,12 +248,12 @@ impl Core {
     }
 }
 
-fn describe(xml: &mut Xml, object: &Object) {
+fn describe(xml: &mut Xml, call: &Call<'_>, object: &Object) {
     xml.text("LastModified", &xml_date(object.modified))
         .text("ETag", &quoted(&object.etag))
         .text("Type", object.object_type)
         .text("Size", &object.content.length.to_string())
-        .text("StorageClass", &object.attributes.storage_class);
+        .text("StorageClass", call.face.class(&object.attributes.storage_class));
 }
 
 #[cfg(test)]

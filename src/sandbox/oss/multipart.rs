@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::attributes::{Attributes, refuse_encryption};
 use super::bucket::{Bucket, Object};
 use super::call::{Call, Core, Outcome, etag_of, quoted, xml_reply};
+use super::copy::copied;
 use super::error::OssError;
-use super::object::copied;
+use super::object::show_version;
 use super::query::{encode, encode_key};
 use super::range::{self, Wanted};
 use super::storage::{Content, MAX_BODY_BYTES};
@@ -47,13 +48,13 @@ pub struct Part {
 impl Core {
     pub(super) fn initiate_multipart_upload(&self, call: &Call<'_>) -> Outcome {
         let encodes = call.encodes_names()?;
-        let attributes = Attributes::of(&call.request.headers)?;
+        let attributes = self.attributes(call)?;
         let mut headers = HeaderMap::new();
         attributes.show_encryption(&mut headers);
         let upload_id = format!("{:032X}", rand::random::<u128>());
         let forbids_overwrite = call.forbids_overwrite();
         self.buckets.with(&call.bucket, |bucket| {
-            bucket.check_overwrite(&call.key, forbids_overwrite)?;
+            bucket.check_overwrite(call, forbids_overwrite)?;
             let upload = Upload { initiated: call.now, attributes, parts: BTreeMap::new() };
             bucket.uploads.insert((call.key.clone(), upload_id.clone()), upload);
             Ok(())
@@ -124,7 +125,7 @@ impl Core {
         };
         let upload_id = upload_id(call);
         let forbids_overwrite = call.forbids_overwrite();
-        let (etag, crc64, attributes) = self.buckets.with(&call.bucket, |bucket| {
+        let (etag, crc64, attributes, version_id) = self.buckets.with(&call.bucket, |bucket| {
             let slot = (call.key.clone(), upload_id.to_owned());
             let upload = bucket.uploads.get(&slot).ok_or_else(|| OssError::no_such_upload(upload_id))?;
             let parts = upload.chosen(listed.as_deref(), upload_id, self.min_part_bytes)?;
@@ -132,16 +133,14 @@ impl Core {
             let etag = format!("{}-{}", hex::encode_upper(content.md5), parts.len());
             let (crc64, attributes) = (content.crc64, upload.attributes.clone());
             let object = Object {
-                content,
                 etag: etag.clone(),
                 object_type: "Multipart",
                 attributes: attributes.clone(),
-                modified: call.now,
-                restored_until: None,
+                ..Object::normal(content, call.now)
             };
-            bucket.commit(&call.key, object, forbids_overwrite)?;
+            let version_id = bucket.commit(call, object, forbids_overwrite)?;
             bucket.uploads.remove(&slot);
-            Ok((etag, crc64, attributes))
+            Ok((etag, crc64, attributes, version_id))
         })?;
         self.counters.move_gauge(Service::Oss, OPEN_UPLOADS, -1);
         let mut xml = Xml::new("CompleteMultipartUploadResult");
@@ -152,6 +151,7 @@ impl Core {
         xml.text("Bucket", &call.bucket).text("Key", &shown(&call.key, encodes)).text("ETag", &quoted(&etag));
         let mut reply =
             xml_reply(xml).with("etag", quoted(&etag)).with("x-oss-hash-crc64ecma", crc64.to_string());
+        show_version(&mut reply, version_id);
         attributes.show_encryption(&mut reply.headers);
         Ok(reply)
     }
@@ -177,7 +177,7 @@ impl Core {
         xml.text("Bucket", &call.bucket).text("Key", &shown(&call.key, encodes));
         xml.text("UploadId", upload_id(call));
         self.with_upload(call, |upload| {
-            xml.text("StorageClass", &upload.attributes.storage_class);
+            xml.text("StorageClass", call.face.class(&upload.attributes.storage_class));
             xml.text("PartNumberMarker", &marker.to_string()).text("MaxParts", &limit.to_string());
             let after = |(number, _): &(&u32, &Part)| **number as usize > marker;
             let page: Vec<_> = upload.parts.iter().filter(after).take(limit).collect();

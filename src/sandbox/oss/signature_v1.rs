@@ -221,8 +221,14 @@ mod tests {
             list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let query = Query::parse("uploadId=ABC&partNumber=1&prefix=ignored").unwrap();
         let key = "dir/a b+é.parquet";
-        let covered =
-            Covered { method: "PUT", bucket: "examplebucket", key, query: &query, headers: &headers };
+        let covered = Covered {
+            method: "PUT",
+            raw_path: "/",
+            bucket: "examplebucket",
+            key,
+            query: &query,
+            headers: &headers,
+        };
         let signature = SignatureV1::from_header("testak:x", &headers).unwrap();
         for text in signature.strings_to_sign(&covered) {
             assert_eq!(SignatureV1::expected("testsk", &text), "voipwM6lLv3kg6C08HUXVxOI/E0=");

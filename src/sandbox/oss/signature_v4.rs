@@ -24,6 +24,8 @@ const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 pub struct Covered<'a> {
     /// The method.
     pub method: &'a str,
+    /// The path on the wire, still encoded.
+    pub raw_path: &'a str,
     /// The bucket, or empty.
     pub bucket: &'a str,
     /// The key, or empty.
@@ -199,18 +201,25 @@ impl SignatureV4 {
 
     /// The string to sign.
     pub fn string_to_sign(&self, canonical_request: &str) -> String {
-        let digest = hex::encode(Sha256::digest(canonical_request));
-        format!("{ALGORITHM}\n{}\n{}\n{digest}", self.date, self.scope)
+        string_to_sign(ALGORITHM, &self.date, &self.scope, canonical_request)
     }
 
     /// The signature that the holder of `secret` would make.
     pub fn expected(&self, secret: &str, string_to_sign: &str) -> String {
-        let key = self
-            .scope
-            .split('/')
-            .fold(format!("aliyun_v4{secret}").into_bytes(), |key, part| hmac_sha256(&key, part));
-        hex::encode(hmac_sha256(&key, string_to_sign))
+        scoped_signature(&format!("aliyun_v4{secret}"), &self.scope, string_to_sign)
     }
+}
+
+/// Algorithm, date, scope and the hash of the canonical request, a line each.
+pub fn string_to_sign(algorithm: &str, date: &str, scope: &str, canonical_request: &str) -> String {
+    let digest = hex::encode(Sha256::digest(canonical_request));
+    format!("{algorithm}\n{date}\n{scope}\n{digest}")
+}
+
+/// The hex signature of `text` with the key that `root` and the parts of the scope make.
+pub fn scoped_signature(root: &str, scope: &str, text: &str) -> String {
+    let key = scope.split('/').fold(root.as_bytes().to_vec(), |key, part| hmac_sha256(&key, part));
+    hex::encode(hmac_sha256(&key, text))
 }
 
 /// A header's value without the white space around it; repeated headers are joined with commas.
@@ -254,7 +263,8 @@ mod tests {
         let fields = "Credential=testak/20260102/cn-hangzhou/oss/aliyun_v4_request, Signature=00";
         let signature = SignatureV4::from_header(fields, &headers, "cn-hangzhou").unwrap();
         let query = Query::parse(query).unwrap();
-        let covered = Covered { method, bucket: "examplebucket", key, query: &query, headers: &headers };
+        let covered =
+            Covered { method, raw_path: "/", bucket: "examplebucket", key, query: &query, headers: &headers };
         let canonical = signature.canonical_request(&covered);
         signature.expected("testsk", &signature.string_to_sign(&canonical))
     }
@@ -296,8 +306,14 @@ mod tests {
         let query = Query::parse(text).unwrap();
         let signature = SignatureV4::from_query(&query, "cn-hangzhou").unwrap();
         let empty = HeaderMap::new();
-        let covered =
-            Covered { method: "GET", bucket: "examplebucket", key: "dir/k", query: &query, headers: &empty };
+        let covered = Covered {
+            method: "GET",
+            raw_path: "/",
+            bucket: "examplebucket",
+            key: "dir/k",
+            query: &query,
+            headers: &empty,
+        };
         let canonical = signature.canonical_request(&covered);
         assert_eq!(
             signature.expected("testsk", &signature.string_to_sign(&canonical)),

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use crc_fast::CrcAlgorithm::Crc64Xz;
@@ -16,6 +17,7 @@ use futures::Stream;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 
+use super::digests::Hasher;
 use super::error::{Failure, OssError};
 use crate::sandbox::http::RequestBody;
 use crate::{Kind, Result, error::Context as _};
@@ -33,8 +35,18 @@ pub const MAX_BODY_BYTES: u64 = 5 << 30;
 pub struct Storage {
     directory: PathBuf,
     next: AtomicU64,
-    owned: bool,
+    /// Locked as long as this process lives; only in a directory of our own.
+    lock: Option<File>,
 }
+
+/// What a directory of our own is called, before the process id.
+const OWN_PREFIX: &str = "otsvault-oss-";
+
+/// The file in it that its server keeps locked.
+const LOCK: &str = "lock";
+
+/// A directory this young may not have its lock yet.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl Storage {
     /// Uses `directory`, or a new one below the system's temporary directory that goes away with the server.
@@ -44,29 +56,41 @@ impl Storage {
     pub fn open(directory: Option<PathBuf>) -> Result<Storage> {
         let owned = directory.is_none();
         let directory = directory.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!(
-                "otsvault-oss-{}-{:016x}",
-                std::process::id(),
-                rand::random::<u64>()
-            ))
+            let temporary = std::env::temp_dir();
+            remove_abandoned(&temporary);
+            let name = format!("{OWN_PREFIX}{}-{:016x}", std::process::id(), rand::random::<u64>());
+            temporary.join(name)
         });
-        fs::create_dir_all(&directory)
-            .doing(Kind::Io, format!("make the sandbox's directory `{}`", directory.display()))?;
-        Ok(Storage { directory, next: AtomicU64::new(0), owned })
+        let doing = || format!("make the sandbox's directory `{}`", directory.display());
+        fs::create_dir_all(&directory).doing(Kind::Io, doing())?;
+        let lock = match owned {
+            true => {
+                let lock = File::create(directory.join(LOCK)).doing(Kind::Io, doing())?;
+                lock.lock().doing(Kind::Io, doing())?;
+                Some(lock)
+            }
+            false => None,
+        };
+        Ok(Storage { directory, next: AtomicU64::new(0), lock })
     }
 
-    /// Stores a body while it arrives.
+    /// Stores a body while it arrives, and feeds the hashers with it.
     ///
     /// # Errors
     /// 400 `EntityTooLarge` over 5 GiB; [`Failure::Gone`] when the client does not send all of it.
-    pub async fn receive(&self, body: &mut RequestBody) -> std::result::Result<Content, Failure> {
+    pub async fn receive(
+        &self,
+        body: &mut RequestBody,
+        mut hashers: Vec<Hasher>,
+    ) -> std::result::Result<(Content, Vec<Hasher>), Failure> {
         let (send, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(PIECES_IN_FLIGHT);
         let mut writing = self.create().map_err(|error| OssError::internal(&error))?;
         let written = tokio::task::spawn_blocking(move || {
             while let Some(piece) = pieces.blocking_recv() {
                 writing.write(&piece)?;
+                hashers.iter_mut().for_each(|hasher| hasher.update(&piece));
             }
-            writing.finish()
+            Ok((writing.finish()?, hashers))
         });
         let mut length = 0u64;
         let received = loop {
@@ -133,8 +157,26 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.owned {
+        if self.lock.take().is_some() {
             let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Removes the directories of servers that were killed: their locks are free. Anything that cannot be looked at or
+/// removed is another user's, and stays.
+fn remove_abandoned(temporary: &Path) {
+    let Ok(entries) = fs::read_dir(temporary) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(OWN_PREFIX));
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+        if !ours || !matches!(age, Ok(Ok(age)) if age > YOUNG) {
+            continue;
+        }
+        let lock = File::options().write(true).open(entry.path().join(LOCK));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let removed = fs::remove_dir_all(entry.path());
+            tracing::info!(directory = %entry.path().display(), ok = removed.is_ok(), "removed what a killed sandbox left");
         }
     }
 }
@@ -145,9 +187,7 @@ pub fn too_large() -> OssError {
         .with("MaxSizeAllowed", MAX_BODY_BYTES.to_string())
 }
 
-async fn finished(
-    written: tokio::task::JoinHandle<io::Result<Content>>,
-) -> std::result::Result<Content, Failure> {
+async fn finished<T>(written: tokio::task::JoinHandle<io::Result<T>>) -> std::result::Result<T, Failure> {
     let content = written.await.map_err(io::Error::other).and_then(|content| content);
     content.map_err(|error| OssError::internal(&error).into())
 }
@@ -290,5 +330,34 @@ impl Content {
             position += segment.length;
         }
         slices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_server_left_is_removed_and_a_running_ones_files_are_not() {
+        let temporary = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let directory = temporary.path().join(name);
+            fs::create_dir(&directory).unwrap();
+            let lock = File::create(directory.join(LOCK)).unwrap();
+            let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            File::open(&directory).unwrap().set_modified(hour_ago).unwrap();
+            (directory, lock)
+        };
+        let (killed, lock) = make("otsvault-oss-1-a");
+        drop(lock);
+        let (running, lock) = make("otsvault-oss-2-b");
+        lock.lock().unwrap();
+        let (other, _) = make("somebody-else");
+        let young = temporary.path().join("otsvault-oss-3-c");
+        fs::create_dir(&young).unwrap();
+        File::create(young.join(LOCK)).unwrap();
+        remove_abandoned(temporary.path());
+        let left = [&killed, &running, &other, &young].map(|directory| directory.exists());
+        assert_eq!(left, [false, true, true, true]);
     }
 }
