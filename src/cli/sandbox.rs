@@ -43,9 +43,9 @@ pub(super) struct SandboxArgs {
     /// Directory for objects while the sandbox runs [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     oss_dir: Option<PathBuf>,
-    /// Seconds until an archived object that is restored can be read; at the service a minute to many hours
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    oss_restore_delay: u64,
+    /// Seconds that restoring an archived object takes
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    restore_delay: u64,
     /// Fault rule as JSON, such as {"operation":"GetRange","when":{"every":3},"action":{"delay":250}}; can be repeated
     #[arg(long = "fault", value_name = "JSON", value_parser = parse_rule)]
     faults: Vec<Rule>,
@@ -67,7 +67,7 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
         oss: OssServerOptions {
             port: args.oss_port,
             data_dir: args.oss_dir,
-            restore_delay: Duration::from_secs(args.oss_restore_delay),
+            restore_delay: Duration::from_secs(args.restore_delay),
             ..OssServerOptions::default()
         },
         faults,
