@@ -159,6 +159,11 @@ impl Sandbox {
         &self.faults
     }
 
+    /// The Table Store server: partitions, Stream clocks, retention, the oracle.
+    pub fn table_store(&self) -> &TableStore {
+        &self.table_store
+    }
+
     /// The OSS server: its objects and open uploads.
     pub fn oss(&self) -> &OssServer {
         &self.oss

@@ -77,6 +77,11 @@ impl KeyPart {
         }
     }
 
+    /// Whether this is a value rather than an end of the key space.
+    pub fn is_value(&self) -> bool {
+        !matches!(self, KeyPart::InfMin | KeyPart::InfMax)
+    }
+
     fn rank(&self) -> u8 {
         match self {
             KeyPart::InfMin => 0,

@@ -2,21 +2,25 @@
 //!
 //! Promises: requests are verified and limited as by the service, with its texts; row changes are atomic; pages,
 //! capacity units and data sizes follow the documented rules. Tables are stored or [`generated`]. Secondary
-//! indexes are kept as definitions, their rows are not maintained. A Stream has one shard that never closes and
-//! no `origin_record`. Not served: search indexes, SQL, paging inside a row (which the service has not opened either);
-//! such calls are refused, never half done.
+//! indexes are kept as definitions, their rows are not maintained. Partitions split and merge on demand or by load, and
+//! the shards of a Stream with them; the history of a Stream is kept whole, so that an oracle can tell what the table was
+//! at any place in it, whatever clients are still shown. Not served: search indexes, SQL, paging inside a row (which the
+//! service has not opened either); such calls are refused, never half done.
 
 mod auth;
 mod block;
 mod bulk_import;
 mod change;
 mod compression;
+mod control;
 mod description;
 mod filter;
 pub mod generated;
 mod index;
 mod instance;
 mod operations;
+mod oracle;
+mod partitions;
 mod projection;
 mod range;
 mod request_row;
@@ -37,7 +41,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use auth::Account;
-pub use generated::{GeneratedTable, Shape};
+pub use generated::{GeneratedTable, KeyStyle, Shape};
+pub use oracle::{ShardPosition, StreamCut};
+pub use partitions::{PartitionDescription, PartitionLimits};
+pub use stream::StreamSettings;
 
 use self::instance::Instance;
 use self::server::Front;

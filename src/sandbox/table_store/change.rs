@@ -7,7 +7,7 @@ use super::request_row::{ChangeKind, decode_change, owned_key, size_of};
 use super::schema::value_type_name;
 use super::service_error::{Answer, ServiceError};
 use super::stored::{StoredRow, StoredValue};
-use super::stream::History;
+use super::stream::{History, Moment};
 use super::table::{Content, Table, capacity_units, data_size};
 use crate::model::{Cell, CellOp, PrimaryKey, PrimaryKeyValue, Row, Value};
 use crate::{plainbuffer, proto};
@@ -94,35 +94,20 @@ impl<'a> Change<'a> {
             Content::Generated(_) => return Err(read_only(&table.definition.name)),
         };
         let before = rows.get(&key).cloned();
-        match self.kind {
-            ChangeKind::Delete => {
-                rows.remove(&key);
-            }
-            ChangeKind::Put => {
-                let mut row = StoredRow::new(self.newest_timestamp(now));
-                self.change_cells(&mut row, now, horizon, max_versions)?;
-                rows.insert(key.clone(), row);
-            }
-            ChangeKind::Update => {
-                let live = before.clone().filter(|row| row.is_visible(horizon));
-                let only_deletes = self.row.cells.iter().all(|cell| cell.value.is_none());
-                if live.is_some() || !only_deletes {
-                    let mut row = live.unwrap_or_else(|| StoredRow::new(self.newest_timestamp(now)));
-                    self.change_cells(&mut row, now, horizon, max_versions)?;
-                    rows.insert(key.clone(), row);
-                }
-            }
-        }
+        let moment = Moment { now, horizon, max_versions };
+        let after = next_state(before.as_ref(), self.kind, &self.row.cells, moment)?;
+        let rows_gained = i64::from(after.is_some()) - i64::from(before.is_some());
+        match after {
+            Some(row) => rows.insert(key.clone(), row),
+            None => rows.remove(&key),
+        };
+        table.partitions.note_write(&key, rows_gained, self.size());
         let history_len = table.history.as_ref().map_or(0, History::len);
-        self.record(table, &key, before.is_some(), now);
+        self.record(table, &key, before.as_ref(), moment);
         let unit = proto::CapacityUnit { read: Some(read_units), write: Some(capacity_units(self.size())) };
         let consumed = proto::ConsumedCapacity { capacity_unit: unit, capacity_data_size: None };
         let row = self.returned(table, &key, now);
         Ok((Written { consumed, row }, Undo { key, before, history_len }))
-    }
-
-    fn newest_timestamp(&self, now: i64) -> i64 {
-        self.row.cells.iter().map(|cell| cell.timestamp.unwrap_or(now)).max().unwrap_or(now)
     }
 
     /// Key shape, options, predefined types, timestamps.
@@ -231,37 +216,11 @@ impl<'a> Change<'a> {
         if expected && matches { Ok(capacity_units(size)) } else { Err(ServiceError::condition()) }
     }
 
-    fn change_cells(&self, row: &mut StoredRow, now: i64, horizon: i64, max_versions: usize) -> Answer<()> {
-        for Cell { name, value, op, timestamp } in &self.row.cells {
-            match (op, value) {
-                (Some(CellOp::DeleteAllVersions), _) => row.delete_column(name),
-                (Some(CellOp::DeleteOneVersion), _) => {
-                    row.delete_version(name, timestamp.unwrap_or_default())
-                }
-                (Some(CellOp::Increment), Some(Value::Integer(step))) => {
-                    let value = match row.newest(name, horizon) {
-                        None => Some(*step),
-                        Some(StoredValue::Integer(value)) => value.checked_add(*step),
-                        Some(_) => None,
-                    };
-                    // Own wording.
-                    let value = value.ok_or_else(|| {
-                        ServiceError::parameter(format!("The column '{name}' can not be incremented."))
-                    })?;
-                    row.put(name, now, StoredValue::Integer(value), max_versions);
-                }
-                (_, Some(value)) => row.put(name, timestamp.unwrap_or(now), (*value).into(), max_versions),
-                (None, None) => {}
-                (Some(CellOp::Increment), None) => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Adds the change, which was applied, to the Stream: every put with its timestamp, an increment as its result.
-    fn record(&self, table: &mut Table, key: &PrimaryKey, existed: bool, now: i64) {
+    fn record(&self, table: &mut Table, key: &PrimaryKey, before: Option<&StoredRow>, moment: Moment) {
+        let partition = table.partitions.of(key);
         let Some(history) = &mut table.history else { return };
-        let is_nothing = self.kind == ChangeKind::Update && !existed;
+        let is_nothing = self.kind == ChangeKind::Update && before.is_none();
         if is_nothing && self.row.cells.iter().all(|cell| cell.value.is_none()) {
             return;
         }
@@ -269,10 +228,14 @@ impl<'a> Change<'a> {
         let mut row = Row { delete_marker: self.kind == ChangeKind::Delete, ..Row::default() };
         row.key
             .extend(names.iter().zip(key.parts()).map(|(name, part)| (name.name.as_str(), part.as_value())));
+        let kept = table.definition.stream.iter().flat_map(|stream| &stream.columns);
+        let previous = before.map(|row| row.newest_of(kept, moment.horizon)).unwrap_or_default();
+        let origin = (!previous.is_empty())
+            .then(|| plainbuffer::encode_row(&Row { cells: previous, ..row.clone() }).into());
         for cell in &self.row.cells {
             let mut shown = *cell;
             if cell.value.is_some() {
-                shown.timestamp = Some(cell.timestamp.unwrap_or(now));
+                shown.timestamp = Some(cell.timestamp.unwrap_or(moment.now));
             }
             if cell.op == Some(CellOp::Increment)
                 && let Content::Stored(rows) = &table.content
@@ -287,7 +250,7 @@ impl<'a> Change<'a> {
             ChangeKind::Update => proto::ActionType::UpdateRow,
             ChangeKind::Delete => proto::ActionType::DeleteRow,
         };
-        history.push(action, row, now);
+        history.push(partition, action, row, origin, moment);
     }
 
     fn returned(&self, table: &Table, key: &PrimaryKey, now: i64) -> Option<Bytes> {
@@ -316,6 +279,7 @@ pub fn apply_all<'c, 'a: 'c>(
     changes: impl IntoIterator<Item = (&'c Change<'a>, i64)>,
 ) -> Answer<Vec<Written>> {
     let (mut written, mut undo) = (Vec::new(), Vec::new());
+    table.history.iter_mut().for_each(History::begin_commit);
     for (change, now) in changes {
         match change.apply(table, now) {
             Ok((result, step)) => {
@@ -324,11 +288,61 @@ pub fn apply_all<'c, 'a: 'c>(
             }
             Err(error) => {
                 undo.into_iter().rev().for_each(|step: Undo| step.run(table));
+                table.history.iter_mut().for_each(History::end_commit);
                 return Err(error);
             }
         }
     }
+    table.history.iter_mut().for_each(History::end_commit);
     Ok(written)
+}
+
+/// The row after a change: what is stored, whether it can be seen or not; `None` when there is none any more.
+///
+/// # Errors
+/// `OTSParameterInvalid` for a column that can not be incremented.
+pub fn next_state(
+    before: Option<&StoredRow>,
+    kind: ChangeKind,
+    cells: &[Cell<'_>],
+    moment: Moment,
+) -> Answer<Option<StoredRow>> {
+    let newest = cells.iter().map(|cell| cell.timestamp.unwrap_or(moment.now)).max();
+    let new_row = || StoredRow::new(newest.unwrap_or(moment.now));
+    let mut row = match kind {
+        ChangeKind::Delete => return Ok(None),
+        ChangeKind::Put => new_row(),
+        ChangeKind::Update => match before.filter(|row| row.is_visible(moment.horizon)) {
+            Some(row) => row.clone(),
+            // Deletes alone create no row.
+            None if cells.iter().all(|cell| cell.value.is_none()) => return Ok(before.cloned()),
+            None => new_row(),
+        },
+    };
+    for Cell { name, value, op, timestamp } in cells {
+        match (op, value) {
+            (Some(CellOp::DeleteAllVersions), _) => row.delete_column(name),
+            (Some(CellOp::DeleteOneVersion), _) => row.delete_version(name, timestamp.unwrap_or_default()),
+            (Some(CellOp::Increment), Some(Value::Integer(step))) => {
+                let value = match row.newest(name, moment.horizon) {
+                    None => Some(*step),
+                    Some(StoredValue::Integer(value)) => value.checked_add(*step),
+                    Some(_) => None,
+                };
+                // Own wording.
+                let value = value.ok_or_else(|| {
+                    ServiceError::parameter(format!("The column '{name}' can not be incremented."))
+                })?;
+                row.put(name, moment.now, StoredValue::Integer(value), moment.max_versions);
+            }
+            (_, Some(value)) => {
+                row.put(name, timestamp.unwrap_or(moment.now), (*value).into(), moment.max_versions);
+            }
+            (None, None) => {}
+            (Some(CellOp::Increment), None) => {}
+        }
+    }
+    Ok(Some(row))
 }
 
 /// How to take back a change: part of an atomic batch that failed later.
@@ -345,6 +359,8 @@ impl Undo {
             history.truncate(self.history_len);
         }
         if let Content::Stored(rows) = &mut table.content {
+            let rows_gained = i64::from(self.before.is_some()) - i64::from(rows.contains_key(&self.key));
+            table.partitions.note_write(&self.key, rows_gained, 0);
             match self.before {
                 Some(row) => rows.insert(self.key, row),
                 None => rows.remove(&self.key),

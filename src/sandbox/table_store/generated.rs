@@ -133,11 +133,6 @@ impl GeneratedTable {
         Keys::new(self).boundaries()
     }
 
-    /// The rows of each partition, in key order.
-    pub fn partition_rows(&self) -> Vec<Range<u64>> {
-        Keys::new(self).row_ranges().collect()
-    }
-
     /// The key of row `index`, which is below [`GeneratedTable::rows`].
     pub fn key(&self, index: u64) -> PrimaryKey {
         self.key_in(&Keys::new(self), index)
@@ -162,6 +157,11 @@ impl GeneratedTable {
     /// How many rows have a key at or below `bound`.
     pub fn rows_up_to(&self, bound: &PrimaryKey) -> u64 {
         self.count_while(|key| key <= bound)
+    }
+
+    /// The number of rows before a bound between partitions, where an unbounded one is the end of the table.
+    pub fn rows_before(&self, boundary: Option<&PrimaryKey>) -> u64 {
+        boundary.map_or(self.rows, |boundary| self.rows_below(boundary))
     }
 
     fn count_while(&self, is_before: impl Fn(&PrimaryKey) -> bool) -> u64 {
@@ -287,116 +287,4 @@ impl Random {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{RowHasher, RowSum};
-
-    fn tables() -> Vec<GeneratedTable> {
-        let shapes = ["iot", "wide", "fat", "sparse", "mixed"];
-        let settings = [
-            "",
-            ",key=sequential",
-            ",key=hashed",
-            ",key=shared-prefix,partitions=7",
-            ",key=binary,partitions=8,skew=90",
-        ];
-        let table = |shape, setting| format!("t={shape}:rows=1234,seed=3{setting}").parse().unwrap();
-        shapes.iter().flat_map(|shape| settings.map(|setting| table(shape, setting))).collect()
-    }
-
-    #[test]
-    fn keys_ascend_and_every_row_is_found_again_by_its_key() {
-        for table in tables() {
-            for index in 1..table.rows {
-                let (before, key) = (table.key(index - 1), table.key(index));
-                assert!(before < key, "{table} {index}: {before} {key}");
-                if index % 10 == 0 {
-                    assert_eq!(table.rows_below(&key), index);
-                    assert_eq!(table.rows_up_to(&key), index + 1);
-                }
-            }
-            assert_eq!(table.rows_below(&PrimaryKey::inf_min(table.key(0).parts().len())), 0);
-            assert_eq!(table.rows_below(&PrimaryKey(vec![KeyPart::InfMax; 2])), table.rows);
-        }
-    }
-
-    #[test]
-    fn rows_depend_on_the_seed_alone_and_come_the_same_in_both_directions_and_as_bytes() {
-        for table in tables() {
-            let read = |table: &GeneratedTable, backward| {
-                let (mut hasher, mut sum) = (RowHasher::default(), RowSum::default());
-                let (mut keys, mut bytes, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
-                table.scan(0..table.rows, backward, |row| {
-                    let ordered = row.cells.windows(2).all(|pair| {
-                        let newer_first = pair[0].timestamp > pair[1].timestamp;
-                        pair[0].name < pair[1].name || (pair[0].name == pair[1].name && newer_first)
-                    });
-                    assert!(ordered, "{row:?}");
-                    sum += hasher.row(row);
-                    keys.push(PrimaryKey::from_row(&row.key).unwrap());
-                    write_row(&mut bytes, row);
-                    sizes.push(data_size(row, true));
-                    ControlFlow::Continue(())
-                });
-                let (mut encoded, mut encoded_sizes) = (Vec::new(), Vec::new());
-                table.encode(0..table.rows, backward, &mut encoded, |_, size, _| {
-                    encoded_sizes.push(size);
-                    true
-                });
-                assert!(encoded == bytes && encoded_sizes == sizes, "{table}");
-                if backward {
-                    keys.reverse();
-                }
-                assert!((0..table.rows).map(|index| table.key(index)).eq(keys), "{table}");
-                sum
-            };
-            assert_eq!(read(&table, false), read(&table, true));
-            let other = GeneratedTable { seed: 4, ..table.clone() };
-            assert_ne!(read(&table, false), read(&other, false));
-        }
-    }
-
-    #[test]
-    fn partitions_tile_the_rows_and_begin_at_their_boundaries() {
-        for table in tables() {
-            let (ranges, boundaries) = (table.partition_rows(), table.boundaries());
-            assert_eq!(ranges.len(), table.partitions as usize);
-            assert_eq!(boundaries.len() + 1, ranges.len());
-            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, table.rows));
-            for (pair, boundary) in ranges.windows(2).zip(&boundaries) {
-                assert!(pair[0].end == pair[1].start && !pair[0].is_empty(), "{table}: {ranges:?}");
-                assert_eq!(table.rows_below(boundary), pair[1].start, "{table}");
-            }
-            if let Some(percent) = table.skew {
-                let hot = &ranges[ranges.len() / 2];
-                let share = (hot.end - hot.start) * 100 / table.rows;
-                assert!(share.abs_diff(u64::from(percent)) <= 2, "{table}: {share} %");
-            }
-        }
-    }
-
-    #[test]
-    fn rows_have_the_size_that_their_shape_promises() {
-        let mut wrong = Vec::new();
-        for (shape, expected) in [("iot", 324), ("wide", 2_669), ("fat", 2_174), ("sparse", 461)] {
-            let table: GeneratedTable = format!("t={shape}:rows=2000,seed=1").parse().unwrap();
-            let mut bytes = Vec::new();
-            table.encode(0..table.rows, false, &mut bytes, |_, _, _| true);
-            let size = bytes.len() as u64 / table.rows;
-            println!("{shape}: {size} bytes per row");
-            wrong.extend(
-                (size.abs_diff(expected) * 50 > expected).then(|| format!("{shape}: {size}, not {expected}")),
-            );
-        }
-        assert!(wrong.is_empty(), "{wrong:?}");
-    }
-
-    #[test]
-    fn a_trillion_rows_cost_nothing_until_they_are_read() {
-        for setting in ["", ",key=hashed,partitions=64,skew=95"] {
-            let table: GeneratedTable = format!("t=iot:rows=1000000000000,seed=1{setting}").parse().unwrap();
-            let key = table.key(987_654_321_000);
-            assert_eq!(table.rows_below(&key), 987_654_321_000);
-        }
-    }
-}
+mod tests;

@@ -143,5 +143,5 @@ pub fn index_table(main: &TableDefinition, index: &Index) -> Table {
         indexes: Vec::new(),
         creation_time: main.creation_time,
     };
-    Table { index_of: Some(main.name.clone()), ..Table::empty(definition) }
+    Table { index_of: Some(main.name.clone()), ..Table::empty(definition, Vec::new()) }
 }

@@ -22,6 +22,7 @@ type Tables = BTreeMap<String, Arc<RwLock<Table>>>;
 pub struct Instance {
     tables: RwLock<Tables>,
     clock_offset_ms: AtomicI64,
+    last_moment_us: AtomicI64,
     /// How long a new table answers `OTSTableNotReady`.
     pub table_ready_after: Duration,
     /// Faults by operation, and by row as `<operation>/row`.
@@ -56,6 +57,7 @@ impl Instance {
         Instance {
             tables: RwLock::new(tables.into_iter().map(named).collect()),
             clock_offset_ms: AtomicI64::new(0),
+            last_moment_us: AtomicI64::new(0),
             table_ready_after,
             faults,
             transactions: Transactions::default(),
@@ -71,6 +73,13 @@ impl Instance {
     pub fn advance_clock(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.clock_offset_ms.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// A moment in microseconds that no other table or Stream was created at: `now` (ms) or a little later.
+    pub fn next_moment_us(&self, now: i64) -> i64 {
+        let next = |last: i64| Some(now.saturating_mul(1_000).max(last + 1));
+        let last = self.last_moment_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        last.ok().and_then(next).unwrap_or_default()
     }
 
     /// Table names, ascending.
@@ -190,7 +199,9 @@ impl Instance {
             if table.index_of.is_some() {
                 return Err(ServiceError::parameter("Can't write index table directly."));
             }
-            work(table)
+            let done = work(table);
+            table.rebalance(now);
+            done
         })
     }
 

@@ -109,9 +109,9 @@ pub fn run(instance: &Instance, call: &Call<'_>, body: &Bytes, page_fault: PageF
         "AddDefinedColumn" => tables::add_defined(instance, &decode(body)?)?.encode_to_vec(),
         "DeleteDefinedColumn" => tables::delete_defined(instance, &decode(body)?)?.encode_to_vec(),
         "ListStream" => stream::list(instance, &decode(body)?)?.encode_to_vec(),
-        "DescribeStream" => stream::describe(instance, &decode(body)?)?.encode_to_vec(),
+        "DescribeStream" => stream::describe(instance, &decode(body)?, now)?.encode_to_vec(),
         "GetShardIterator" => stream::iterator(instance, &decode(body)?, now)?.encode_to_vec(),
-        "GetStreamRecord" => stream::records(instance, &decode(body)?, now)?.encode_to_vec(),
+        "GetStreamRecord" => stream::records(instance, &decode(body)?, now, page_fault)?.encode_to_vec(),
         other => return Err(ServiceError::unsupported(other)),
     })
 }

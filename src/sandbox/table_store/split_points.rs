@@ -57,7 +57,7 @@ pub fn split_points(
     }
     let mut points = Vec::with_capacity(total);
     for (number, inner) in partitions.iter_mut().enumerate() {
-        points.extend((number > 0).then(|| table.boundaries[number - 1].clone()));
+        points.extend((number > 0).then(|| table.partitions.boundaries()[number - 1].clone()));
         points.append(inner);
     }
     let names = table.key_names();
@@ -72,7 +72,7 @@ pub fn split_points(
 
 /// Of more points than `limit`, that many, evenly chosen.
 fn thinned(table: &Table, partitions: Vec<Vec<PrimaryKey>>, limit: usize) -> Vec<PrimaryKey> {
-    let mut boundaries = table.boundaries.iter().cloned();
+    let mut boundaries = table.partitions.boundaries().iter().cloned();
     let all: Vec<_> =
         partitions.into_iter().flat_map(|inner| inner.into_iter().chain(boundaries.next())).collect();
     (1..=limit).map(|chosen| all[chosen * all.len() / (limit + 1)].clone()).collect()
@@ -87,7 +87,8 @@ fn generated_points(table: &Table, generated: &GeneratedTable, size: u64, now: i
             .map(move |cut| rows.start.saturating_add(step.saturating_mul(cut)))
             .take_while(move |row| *row < rows.end)
     };
-    generated.partition_rows().into_iter().map(|rows| inside(rows).map(point).collect()).collect()
+    let partitions = 0..=table.partitions.boundaries().len();
+    partitions.map(|number| inside(table.generated_range(generated, number)).map(point).collect()).collect()
 }
 
 /// Bytes per row by the data-size rule, from up to 64 rows spread over a generated table.
@@ -104,11 +105,11 @@ fn average_row_size(table: &Table, generated: &GeneratedTable, now: i64) -> u64 
 /// Points inside each partition of a stored table: wherever the rows since the last one reach the size.
 fn stored_points(table: &Table, split_size: u64, now: i64) -> Vec<Vec<PrimaryKey>> {
     let all = KeyRange::all(table.definition.primary_key.len());
-    let (mut partitions, mut size) = (vec![Vec::new(); table.boundaries.len() + 1], 0);
+    let (mut partitions, mut size) = (vec![Vec::new(); table.partitions.boundaries().len() + 1], 0);
     let mut previous: Option<(usize, PrimaryKey)> = None;
     table.scan(&all, now, |row| {
         let Some(key) = PrimaryKey::from_row(&row.key) else { return ControlFlow::Continue(()) };
-        let partition = table.partition_of(&key);
+        let partition = table.partitions.of(&key);
         match &previous {
             Some((same, previous)) if *same == partition => {
                 if size >= split_size {
@@ -137,7 +138,7 @@ fn locations(
     table: &Table,
     points: &[PrimaryKey],
 ) -> Vec<proto::compute_split_points_by_size_response::SplitLocation> {
-    let machines = points.iter().map(|point| table.partition_of(point) % MACHINES);
+    let machines = points.iter().map(|point| table.partitions.of(point) % MACHINES);
     let mut runs: Vec<(usize, i64)> = Vec::new();
     for machine in iter::once(0).chain(machines) {
         match runs.last_mut() {

@@ -89,6 +89,18 @@ impl StoredRow {
         self.columns.get(name)?.first().filter(|(at, _)| *at >= horizon).map(|(_, value)| value)
     }
 
+    /// The newest versions of some columns that are not older than `horizon` (ms), in the order of their names.
+    pub fn newest_of<'a>(&'a self, names: impl Iterator<Item = &'a String>, horizon: i64) -> Vec<Cell<'a>> {
+        let newest = |name: &'a String| {
+            let (at, value) = self.columns.get(name.as_str())?.first()?;
+            (*at >= horizon).then(|| Cell::put(name, value.as_value(), Some(*at)))
+        };
+        let mut cells: Vec<_> = names.filter_map(newest).collect();
+        cells.sort_by_key(|cell| cell.name);
+        cells.dedup_by_key(|cell| cell.name);
+        cells
+    }
+
     /// Whether the row is there at all when everything older than `horizon` (ms) has expired.
     pub fn is_visible(&self, horizon: i64) -> bool {
         self.newest_write >= horizon

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use super::generated::GeneratedTable;
+use super::partitions::Partitions;
 use super::schema::{key_type_name, key_value_type_name};
 use super::service_error::{Answer, ServiceError};
 use super::stored::StoredRow;
-use super::stream::History;
+use super::stream::{History, StreamSettings};
 use super::transaction::Locks;
 use crate::model::{KeyPart, KeyRange, PrimaryKey, PrimaryKeyColumn, PrimaryKeyValue, Row, TableDefinition};
 
@@ -17,14 +18,18 @@ pub struct Table {
     pub definition: TableDefinition,
     /// When reserved throughput was last changed, in seconds.
     pub reserved_changed_at_s: i64,
-    /// Boundaries between the partitions, one part each.
-    pub boundaries: Vec<PrimaryKey>,
+    /// Ranges of the first key column.
+    pub partitions: Partitions,
     /// Not served before this moment (ms).
     pub ready_at: i64,
     /// The last value given to the auto-increment column.
     pub last_increment: i64,
-    /// What the Stream shows; `None` while it is disabled.
+    /// What happened since the Stream was enabled; `None` while it is disabled.
     pub history: Option<History>,
+    /// Histories of Streams that were disabled since: clients have lost them, the oracle has not.
+    pub former_histories: Vec<History>,
+    /// How the Stream behaves where the service's behaviour is not known.
+    pub stream_settings: StreamSettings,
     /// Whether local transactions were enabled when it was created.
     pub local_transactions: bool,
     /// What local transactions hold.
@@ -46,45 +51,50 @@ pub enum Content {
 impl Table {
     /// A generated table.
     pub fn generated(table: GeneratedTable) -> Table {
+        let boundaries = table.boundaries();
+        Table::new(table.definition(), boundaries, Content::Generated(table))
+    }
+
+    /// A table that is ready and has no Stream.
+    pub fn new(definition: TableDefinition, boundaries: Vec<PrimaryKey>, content: Content) -> Table {
         Table {
-            definition: table.definition(),
+            definition,
             reserved_changed_at_s: 0,
-            boundaries: table.boundaries(),
+            partitions: Partitions::new(boundaries),
             ready_at: i64::MIN,
             last_increment: 0,
             history: None,
+            former_histories: Vec::new(),
+            stream_settings: StreamSettings::default(),
             local_transactions: false,
             locks: Locks::default(),
             index_of: None,
-            content: Content::Generated(table),
+            content,
         }
     }
 
     /// A table without rows, ready at once.
-    pub fn empty(definition: TableDefinition) -> Table {
-        Table {
-            definition,
-            reserved_changed_at_s: 0,
-            boundaries: Vec::new(),
-            ready_at: i64::MIN,
-            last_increment: 0,
-            history: None,
-            local_transactions: false,
-            locks: Locks::default(),
-            index_of: None,
-            content: Content::Stored(BTreeMap::new()),
-        }
+    pub fn empty(definition: TableDefinition, boundaries: Vec<PrimaryKey>) -> Table {
+        Table::new(definition, boundaries, Content::Stored(BTreeMap::new()))
     }
 
     /// The rows of one partition key as a table of their own, without Stream and partitions.
     pub fn partition_copy(&self, partition_key: &KeyPart) -> Table {
-        let mut copy = Table::empty(self.definition.clone());
+        let mut copy = Table::empty(self.definition.clone(), Vec::new());
         if let Content::Stored(rows) = &self.content {
             let first = PrimaryKey(vec![partition_key.clone()]);
             let same = rows.range(first..).take_while(|(key, _)| key.parts().first() == Some(partition_key));
             copy.content = Content::Stored(same.map(|(key, row)| (key.clone(), row.clone())).collect());
         }
         copy
+    }
+
+    /// Begins or ends the history that belongs to the Stream of the definition.
+    pub fn switch_history(&mut self) {
+        self.former_histories.extend(self.history.take());
+        let (Some(stream), Content::Stored(rows)) = (&self.definition.stream, &self.content) else { return };
+        let partitions = self.partitions.boundaries().len() + 1;
+        self.history = Some(History::new(stream.stream_id.clone(), rows.clone(), partitions));
     }
 
     /// The generated table behind this one, if there is one.
@@ -168,17 +178,10 @@ impl Table {
                 table.scan(low..high, backward, visit);
             }
             Content::Stored(rows) => {
-                let (names, max_versions, horizon) =
-                    (&self.definition.primary_key, self.max_versions(), self.horizon(now));
-                let mut show = |(key, stored): (&PrimaryKey, &StoredRow)| {
-                    if !stored.is_visible(horizon) {
-                        return ControlFlow::Continue(());
-                    }
-                    let mut row = Row::default();
-                    let key = names.iter().zip(key.parts());
-                    row.key.extend(key.map(|(column, part)| (column.name.as_str(), part.as_value())));
-                    stored.view(&mut row, max_versions, horizon);
-                    visit(&mut row)
+                let horizon = self.horizon(now);
+                let mut show = |(key, stored): (&PrimaryKey, &StoredRow)| match stored.is_visible(horizon) {
+                    true => visit(&mut self.view(key, stored, self.max_versions(), horizon)),
+                    false => ControlFlow::Continue(()),
                 };
                 let mut range = rows.range::<PrimaryKey, _>((low, high));
                 let _ = match backward {
@@ -187,6 +190,21 @@ impl Table {
                 };
             }
         }
+    }
+
+    /// A stored row as clients see it: the newest `max_versions` of each column, without those older than `horizon` (ms).
+    pub fn view<'a>(
+        &'a self,
+        key: &'a PrimaryKey,
+        stored: &'a StoredRow,
+        max_versions: usize,
+        horizon: i64,
+    ) -> Row<'a> {
+        let mut row = Row::default();
+        let key = self.definition.primary_key.iter().zip(key.parts());
+        row.key.extend(key.map(|(column, part)| (column.name.as_str(), part.as_value())));
+        stored.view(&mut row, max_versions, horizon);
+        row
     }
 
     /// Checks a key against the table's: count, names, types. Infinities and the placeholder pass.
@@ -211,11 +229,6 @@ impl Table {
     /// `OTSInvalidPK`.
     pub fn check_partition_key(&self, name: &str, value: PrimaryKeyValue<'_>) -> Answer<()> {
         self.definition.primary_key.first().map_or(Ok(()), |column| check_key_column(name, value, column))
-    }
-
-    /// The number of the partition that holds `key`, or the rows just behind it if it is a bound.
-    pub fn partition_of(&self, key: &PrimaryKey) -> usize {
-        self.boundaries.partition_point(|boundary| boundary.parts() <= key.parts())
     }
 
     /// The names of the key columns, in key order.

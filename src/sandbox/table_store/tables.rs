@@ -2,7 +2,6 @@
 
 use super::instance::Instance;
 use super::service_error::{Answer, ServiceError};
-use super::stream::History;
 use super::table::{Content, Table};
 use super::{description, index, schema};
 use crate::model::{PrimaryKey, PrimaryKeyType, Stream};
@@ -20,9 +19,10 @@ pub fn create(
     let mut definition = schema::requested_definition(request)?;
     let first = definition.primary_key.first().map_or(PrimaryKeyType::String, |column| column.column_type);
     let boundaries = schema::requested_boundaries(&request.partitions, first)?;
-    definition.creation_time = Some(now * 1_000);
+    let created_us = instance.next_moment_us(now);
+    definition.creation_time = Some(created_us);
     if let Some(spec) = &request.stream_spec {
-        definition.stream = new_stream(&definition.name, spec, now)?;
+        definition.stream = new_stream(&definition.name, spec, created_us)?;
     }
     let local_transactions = request.enable_local_txn.unwrap_or(false);
     if local_transactions && definition.primary_key.iter().any(|column| column.auto_increment) {
@@ -36,26 +36,23 @@ pub fn create(
     for index in &definition.indexes {
         added.push(Table { ready_at, ..index::index_table(&definition, index) });
     }
-    added.insert(
-        0,
-        Table {
-            reserved_changed_at_s: now / 1_000,
-            boundaries,
-            ready_at,
-            history: definition.stream.is_some().then(History::default),
-            local_transactions,
-            ..Table::empty(definition)
-        },
-    );
+    let mut table = Table {
+        reserved_changed_at_s: now / 1_000,
+        ready_at,
+        local_transactions,
+        ..Table::empty(definition, boundaries)
+    };
+    table.switch_history();
+    added.insert(0, table);
     instance.add(added)?;
     Ok(proto::CreateTableResponse {})
 }
 
-fn new_stream(table: &str, spec: &proto::StreamSpecification, now: i64) -> Answer<Option<Stream>> {
+fn new_stream(table: &str, spec: &proto::StreamSpecification, enabled_us: i64) -> Answer<Option<Stream>> {
     Ok(schema::requested_stream(spec)?.map(|(expiration_hours, columns)| Stream {
-        stream_id: format!("{table}_{}", now * 1_000),
+        stream_id: format!("{table}_{enabled_us}"),
         expiration_hours,
-        last_enable_time_us: now * 1_000,
+        last_enable_time_us: enabled_us,
         columns,
     }))
 }
@@ -80,7 +77,7 @@ pub fn describe(instance: &Instance, name: &str) -> Answer<proto::DescribeTableR
             table_options: description::describe_options(&definition.options),
             table_status: Some(proto::TableStatus::Active as i32),
             stream_details: Some(description::describe_stream(definition)),
-            shard_splits: table.boundaries.iter().map(boundary).collect(),
+            shard_splits: table.partitions.boundaries().iter().map(boundary).collect(),
             sse_details: Some(proto::SseDetails { enable: false, ..Default::default() }),
             index_metas: description::describe_indexes(definition),
             creation_time: definition.creation_time,
@@ -118,7 +115,7 @@ pub fn update(
             index::check_options(&changed)?;
         }
         if let Some(spec) = &request.stream_spec {
-            let asked = new_stream(&changed.name, spec, now)?;
+            let asked = new_stream(&changed.name, spec, instance.next_moment_us(now))?;
             if asked.is_some() && changed.stream.is_some() {
                 // Own wording; the documents say to disable it first.
                 return Err(ServiceError::parameter("The stream is already enabled, disable it first."));
@@ -128,10 +125,11 @@ pub fn update(
         if changed.reserved != table.definition.reserved {
             table.reserved_changed_at_s = now / 1_000;
         }
-        if changed.stream != table.definition.stream {
-            table.history = changed.stream.is_some().then(History::default);
-        }
+        let switches = changed.stream != table.definition.stream;
         table.definition = changed;
+        if switches {
+            table.switch_history();
+        }
         let definition = &table.definition;
         Ok(proto::UpdateTableResponse {
             reserved_throughput_details: description::describe_reserved(

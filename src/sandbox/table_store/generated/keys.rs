@@ -4,7 +4,6 @@
 //! round at once.
 
 use std::io::Write as _;
-use std::ops::Range;
 
 use super::{GeneratedTable, KeyStyle, Shape, hash, iot, mixed};
 use crate::model::{KeyPart, PrimaryKey, PrimaryKeyType};
@@ -80,12 +79,6 @@ impl Keys {
     #[inline]
     pub fn group(&self, index: u64) -> (u64, u64) {
         (index / self.rows_per_group, index % self.rows_per_group)
-    }
-
-    /// The rows of each partition, in key order.
-    pub fn row_ranges(&self) -> impl Iterator<Item = Range<u64>> {
-        let row = |group: u64| (group * self.rows_per_group).min(self.rows);
-        self.partitions.windows(2).map(move |pair| row(pair[0])..row(pair[1]))
     }
 
     /// The boundaries between the partitions, one part each.
