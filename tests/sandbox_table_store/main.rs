@@ -10,6 +10,7 @@ mod oracle;
 mod partitions;
 mod reads;
 mod shards;
+mod stream_records;
 mod streams;
 mod tables;
 mod transactions;
