@@ -16,6 +16,7 @@ pub mod columnar;
 pub mod credentials;
 pub mod error;
 pub mod model;
+pub mod network;
 pub mod objectstore;
 pub mod parquet_file;
 pub mod plainbuffer;

@@ -1,7 +1,7 @@
 //! A vault URL becomes a store that speaks [`object_store::ObjectStore`].
 //!
 //! Local disk and memory come from the `object_store` crate; [`oss`] is our own implementation for Alibaba Cloud OSS.
-//! What the trait lacks, finding and removing uploads that a killed run left open, is [`UploadStore`].
+//! `s3` wraps that crate's client for S3. What the trait lacks, finding and removing uploads that a killed run left open, is [`UploadStore`].
 //! [`ObjectWriter`] is how the flows write objects of unknown size.
 //!
 //! What every store here promises:
@@ -27,11 +27,15 @@ pub mod location;
 pub mod options;
 pub mod oss;
 pub mod part_size;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod upload;
 
 pub use errors::error_of;
 pub use location::Location;
-pub use options::{Addressing, ServerSideEncryption, StorageClass, StoreOptions};
+pub use options::{
+    Addressing, AlwaysReadable, ServerSideEncryption, SignatureVersion, StorageClass, StoreOptions,
+};
 pub use part_size::PartSizePolicy;
 pub use upload::{ObjectWriter, Uploaded};
 
@@ -85,14 +89,14 @@ impl fmt::Display for Root {
     }
 }
 
-/// Opens `oss://bucket/prefix`, `file:///dir`, a bare path, or `memory://` (a new, empty store each time).
+/// Opens `oss://bucket/prefix`, `s3://bucket/prefix` (feature `s3`), `file:///dir`, a bare path, or `memory://` (a new, empty store each time).
 ///
 /// Sends no request: a missing bucket or a wrong key shows with the first operation. A local directory is created
 /// if [`StoreOptions::create_directory`] says so.
 ///
 /// # Errors
 /// [`crate::Kind::Usage`] for a URL, endpoint or region that makes no sense, [`crate::Kind::Permission`] without
-/// credentials or rights, [`crate::Kind::NotFound`] and [`crate::Kind::Io`] for local directories.
+/// credentials or rights, [`crate::Kind::Unsupported`] for `s3` without the feature, [`crate::Kind::NotFound`] and [`crate::Kind::Io`] for local directories.
 pub fn open(url: &str, options: &StoreOptions) -> Result<Root> {
     match Location::parse(url)? {
         Location::Memory => Ok(Root {
@@ -106,7 +110,22 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Root> {
             let store = oss::OssStore::open(&bucket, options)?;
             Ok(Root { store: Arc::new(store), prefix, url })
         }
+        Location::S3 { bucket, prefix } => open_s3(bucket, prefix, options),
     }
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(bucket: String, prefix: Path, options: &StoreOptions) -> Result<Root> {
+    let store = s3::S3Store::open(&bucket, options)?;
+    let url = Location::S3 { bucket, prefix: prefix.clone() }.to_string();
+    Ok(Root { store: Arc::new(store), prefix, url })
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(_bucket: String, _prefix: Path, _options: &StoreOptions) -> Result<Root> {
+    Err(crate::Error::new(crate::Kind::Unsupported, "open an `s3` vault")
+        .because("this program was built without S3")
+        .hint("build it with `--features s3`"))
 }
 
 fn open_local(directory: PathBuf, options: &StoreOptions) -> Result<Root> {

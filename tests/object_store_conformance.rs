@@ -210,7 +210,11 @@ async fn multipart_uploads_appear_whole_or_not_at_all(store: &Arc<dyn UploadStor
     upload.abort().await.unwrap();
     assert!(matches!(store.head(&at).await, Err(Error::NotFound { .. })));
     assert_eq!(names(store, "parts").await, BTreeSet::from(["parts/a b.parquet".to_owned()]));
-    assert!(store.list_uploads(Some(&path("parts"))).await.unwrap().is_empty());
+    match store.list_uploads(Some(&path("parts"))).await {
+        Ok(open) => assert!(open.is_empty()),
+        // What cannot say which uploads are open says that.
+        Err(error) => assert!(matches!(error, Error::NotSupported { .. }), "{error:?}"),
+    }
 
     let mut upload = store.put_multipart(&path("parts/none")).await.unwrap();
     upload.complete().await.unwrap();
@@ -267,7 +271,7 @@ mod oss {
     use std::time::Duration;
 
     use otsvault::credentials::Credentials;
-    use otsvault::objectstore::{Addressing, ServerSideEncryption, StorageClass};
+    use otsvault::objectstore::{Addressing, ServerSideEncryption, SignatureVersion, StorageClass};
     use otsvault::sandbox::faults::{Action, Rule, Service, When};
     use otsvault::sandbox::oss::{OssServer, OssServerOptions};
 
@@ -299,6 +303,79 @@ mod oss {
         let server = start(OssServerOptions::default()).await;
         conformance(open(&server, StoreOptions::default())).await;
         assert!(server.open_uploads().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_oss_client_conforms_when_it_signs_with_v1() {
+        let (access_keys, buckets) = (vec![key()], vec!["backups".to_owned()]);
+        let options = OssServerOptions { access_keys, buckets, ..Default::default() };
+        let server = OssServer::start(options).await.unwrap();
+        let signature = SignatureVersion::V1;
+        conformance(open(&server, StoreOptions { signature, ..Default::default() })).await;
+        let strict = start(OssServerOptions::default()).await;
+        let refused = open(&strict, StoreOptions { signature, ..Default::default() }).get(&path("a")).await;
+        assert_eq!(objectstore::error_of(refused.unwrap_err()).exit_code(), 8);
+    }
+
+    #[cfg(feature = "s3")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_s3_client_conforms_on_the_s3_face() {
+        let server = start(OssServerOptions::default()).await;
+        let s3 = |options: StoreOptions| {
+            let region = Some("cn-hangzhou".into());
+            let options = StoreOptions { endpoint: Some(server.endpoint()), region, ..options };
+            objectstore::open("s3://backups/", &options.with_credentials(key())).unwrap().store
+        };
+        conformance(s3(StoreOptions::default())).await;
+        assert!(server.open_uploads().is_empty());
+
+        let cold = s3(StoreOptions {
+            storage_class: Some(StorageClass::Archive),
+            encryption: Some(ServerSideEncryption::Aes256),
+            ..Default::default()
+        });
+        cold.put(&path("classes/data"), "x".into()).await.unwrap();
+        let mut options = PutOptions::from(PutMode::Create);
+        options.extensions.insert(objectstore::AlwaysReadable);
+        cold.put_opts(&path("classes/document"), "x".into(), options).await.unwrap();
+        let classes: Vec<_> =
+            server.objects("backups", "classes/").into_iter().map(|object| object.storage_class).collect();
+        assert_eq!(classes, ["Archive", "Standard"]);
+        let error = objectstore::error_of(cold.list_uploads(None).await.unwrap_err());
+        assert_eq!(error.kind(), otsvault::Kind::Unsupported);
+        assert!(error.report().contains("lifecycle"), "{}", error.report());
+    }
+
+    #[cfg(feature = "s3")]
+    #[tokio::test]
+    async fn two_tls_libraries_in_one_program_do_not_meet() {
+        // A server that speaks no TLS: both clients must end in an error, and no provider may be missing.
+        let server = start(OssServerOptions::default()).await;
+        let endpoint = Some(server.endpoint().replace("http://", "https://"));
+        for url in ["oss://backups", "s3://backups"] {
+            let (region, retry_budget) = (Some("cn-hangzhou".into()), Duration::ZERO);
+            let options =
+                StoreOptions { endpoint: endpoint.clone(), region, retry_budget, ..Default::default() };
+            let store = objectstore::open(url, &options.with_credentials(key())).unwrap().store;
+            assert!(store.get(&path("a")).await.is_err(), "{url}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_must_be_readable_at_any_time_is_never_archived() {
+        let server = start(OssServerOptions::default()).await;
+        let archive = StoreOptions { storage_class: Some(StorageClass::Archive), ..Default::default() };
+        let store = open(&server, archive);
+        store.put(&path("data"), "x".into()).await.unwrap();
+        let mut options = PutOptions::from(PutMode::Create);
+        options.extensions.insert(objectstore::AlwaysReadable);
+        store.put_opts(&path("document"), "x".into(), options).await.unwrap();
+        let classes: Vec<_> =
+            server.objects("backups", "").into_iter().map(|object| object.storage_class).collect();
+        assert_eq!(classes, ["Archive", "Standard"]);
+        let error = objectstore::error_of(store.get(&path("data")).await.unwrap_err());
+        assert_eq!(error.service_code(), Some("InvalidObjectState"));
+        assert_eq!(read(&store, "document").await, "x");
     }
 
     #[tokio::test(flavor = "multi_thread")]

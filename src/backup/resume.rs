@@ -82,8 +82,14 @@ pub(super) async fn abort_open_uploads(store: &dyn UploadStore, run: &RunPath) -
     let mut aborted = 0;
     // A part that was on its way while its upload was aborted can bring it back once.
     for _ in 0..3 {
-        let open =
-            store.list_uploads(Some(run.prefix())).await.map_err(|error| read_failed(run.prefix(), error))?;
+        let open = match store.list_uploads(Some(run.prefix())).await {
+            Ok(open) => open,
+            Err(error @ object_store::Error::NotSupported { .. }) => {
+                tracing::warn!(%error, "uploads that an earlier run left open, if any, stay and are billed");
+                return Ok(aborted);
+            }
+            Err(error) => return Err(read_failed(run.prefix(), error)),
+        };
         if open.is_empty() {
             return Ok(aborted);
         }

@@ -6,7 +6,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::objectstore::error_of;
+use crate::objectstore::{AlwaysReadable, error_of};
 use crate::{Error, Kind, Result};
 
 /// Largest document that is read, in bytes. A manifest with 1,000 columns has about 200 KB.
@@ -49,8 +49,7 @@ pub(super) fn to_bytes<T: Serialize>(document: &T) -> Result<Bytes> {
 /// Creates an object; never overwrites one. Succeeds when an equal object is there already, which is what a repeated
 /// request finds whose first answer was lost.
 pub(super) async fn create(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<()> {
-    let options = PutOptions::from(PutMode::Create);
-    match store.put_opts(path, bytes.clone().into(), options).await {
+    match store.put_opts(path, bytes.clone().into(), options(PutMode::Create)).await {
         Ok(_) => Ok(()),
         Err(object_store::Error::AlreadyExists { .. }) => {
             match read(store, path, LARGEST_DOCUMENT.max(bytes.len() as u64)).await? {
@@ -66,5 +65,13 @@ pub(super) async fn create(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -
 
 /// Writes an object whatever is there.
 pub(super) async fn overwrite(store: &dyn ObjectStore, path: &Path, bytes: Bytes) -> Result<()> {
-    store.put(path, bytes.into()).await.map(drop).map_err(|error| failed("write", path, error))
+    let put = store.put_opts(path, bytes.into(), options(PutMode::Overwrite)).await;
+    put.map(drop).map_err(|error| failed("write", path, error))
+}
+
+/// Documents are read to resume, list and restore: they are never in a class that has to be restored itself.
+fn options(mode: PutMode) -> PutOptions {
+    let mut options = PutOptions::from(mode);
+    options.extensions.insert(AlwaysReadable);
+    options
 }

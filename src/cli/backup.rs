@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::connect::{KeyArgs, StoreArgs, TableStoreArgs};
+use super::connect::{KeyArgs, StoreArgs, StoredArgs, TableStoreArgs};
 use super::source::SourceUrl;
 use super::{Output, print_json, print_line, progress, size};
 use crate::backup::{Backup, BackupOptions, Runtime, backup};
@@ -28,6 +28,8 @@ pub(super) struct BackupArgs {
     table_store: TableStoreArgs,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     keys: KeyArgs,
     /// Key ranges read at the same time
@@ -89,8 +91,8 @@ pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -
         ..BackupOptions::default()
     };
     options.check()?;
-    let client = args.table_store.connect(&args.source, &args.keys).await?;
-    let vault = args.store.open_or_create(&args.vault, &args.keys).await?;
+    let client = args.table_store.connect(&args.source, &args.keys, args.store.network()?).await?;
+    let vault = args.store.open_or_create(&args.vault, &args.stored, &args.keys).await?;
     let runtime = Runtime {
         cpu: CpuPool::new(0)?,
         progress: Arc::new(Progress::default()),

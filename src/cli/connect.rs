@@ -1,11 +1,14 @@
 //! Arguments that say where the services are, and the connections made from them.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::source::SourceUrl;
 use crate::catalog::Vault;
 use crate::credentials::{CredentialChain, CredentialsProvider, Service};
-use crate::objectstore::{self, StoreOptions};
+use crate::network::Network;
+use crate::objectstore::{self, ServerSideEncryption, SignatureVersion, StorageClass, StoreOptions};
 use crate::tablestore::{Signature, TableStore, TableStoreConfig};
 use crate::{Error, Kind, Result};
 
@@ -40,11 +43,40 @@ pub(super) struct StoreArgs {
     /// OSS region for signing, such as cn-hangzhou; by default taken from the endpoint
     #[arg(long, env = "OSS_REGION", value_name = "REGION")]
     oss_region: Option<String>,
+    /// Use the region's endpoint inside Alibaba Cloud's network, whose traffic is free, instead of the public one
+    #[arg(long)]
+    oss_internal: bool,
+    /// How requests to OSS are signed: v4, or v1 for what knows nothing newer
+    #[arg(long, default_value = "v4", value_name = "VERSION")]
+    oss_signature: SignatureVersion,
+    /// Proxy for both services, http://host:port; by default what HTTPS_PROXY says, which may hold a password
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// PEM file with certificate authorities to trust besides the system's, for both services
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// How the objects of a vault on OSS are stored.
+#[derive(Debug, Default, Args)]
+pub(super) struct StoredArgs {
+    /// Storage class of data files: Standard, IA, Archive, ColdArchive or DeepColdArchive; by default the bucket's.
+    /// Manifests and journals are always Standard
+    #[arg(long, value_name = "CLASS")]
+    storage_class: Option<StorageClass>,
+    /// Encryption at rest: AES256, SM4, KMS or KMS:key-id; by default the bucket's
+    #[arg(long, value_name = "ALGORITHM")]
+    sse: Option<ServerSideEncryption>,
 }
 
 impl TableStoreArgs {
     /// Looks for the access key at once: without one nothing should be begun.
-    pub(super) async fn connect(&self, source: &SourceUrl, keys: &KeyArgs) -> Result<TableStore> {
+    pub(super) async fn connect(
+        &self,
+        source: &SourceUrl,
+        keys: &KeyArgs,
+        network: Network,
+    ) -> Result<TableStore> {
         let endpoint = self.ots_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.or_else(|| source.public_endpoint()).ok_or_else(|| {
             Error::new(Kind::Usage, "find the Table Store endpoint")
@@ -58,27 +90,57 @@ impl TableStoreArgs {
         let provider = keys.provider(Service::TableStore);
         provider.current().await?;
         let config = TableStoreConfig::new(endpoint, source.instance.clone(), provider);
-        TableStore::new(TableStoreConfig { signature, ..config })
+        TableStore::new(TableStoreConfig { signature, network, ..config })
     }
 }
 
 impl StoreArgs {
-    fn root(&self, vault: &str, create_directory: bool, keys: &KeyArgs) -> Result<objectstore::Root> {
+    /// How this machine reaches both services.
+    pub(super) fn network(&self) -> Result<Network> {
+        let mut network = Network::default();
+        if let Some(url) = &self.proxy {
+            network = network.with_proxy(url)?;
+        }
+        if let Some(file) = &self.ca_file {
+            network = network.with_authorities(file)?;
+        }
+        Ok(network)
+    }
+
+    fn root(
+        &self,
+        vault: &str,
+        stored: &StoredArgs,
+        keys: &KeyArgs,
+        create_directory: bool,
+    ) -> Result<objectstore::Root> {
+        // S3 has its own settings in the environment.
+        let is_oss = vault.starts_with("oss://");
         let options = StoreOptions {
-            endpoint: self.oss_endpoint.clone().filter(|endpoint| !endpoint.is_empty()),
-            region: self.oss_region.clone().filter(|region| !region.is_empty()),
+            endpoint: self.oss_endpoint.clone().filter(|endpoint| is_oss && !endpoint.is_empty()),
+            region: self.oss_region.clone().filter(|region| is_oss && !region.is_empty()),
+            internal: self.oss_internal,
+            signature: self.oss_signature,
+            network: self.network()?,
+            storage_class: stored.storage_class,
+            encryption: stored.sse.clone(),
             create_directory,
-            credentials: Some(keys.provider(Service::Oss)),
+            credentials: is_oss.then(|| keys.provider(Service::Oss)),
             ..StoreOptions::default()
         };
         objectstore::open(vault, &options)
     }
 
-    pub(super) async fn open_or_create(&self, vault: &str, keys: &KeyArgs) -> Result<Vault> {
-        Vault::open_or_create(self.root(vault, true, keys)?).await
+    pub(super) async fn open_or_create(
+        &self,
+        vault: &str,
+        stored: &StoredArgs,
+        keys: &KeyArgs,
+    ) -> Result<Vault> {
+        Vault::open_or_create(self.root(vault, stored, keys, true)?).await
     }
 
     pub(super) async fn open(&self, vault: &str, keys: &KeyArgs) -> Result<Vault> {
-        Vault::open(self.root(vault, false, keys)?).await
+        Vault::open(self.root(vault, &StoredArgs::default(), keys, false)?).await
     }
 }

@@ -17,6 +17,13 @@ pub enum Location {
         /// Empty for the whole bucket.
         prefix: Path,
     },
+    /// `s3://bucket/prefix`.
+    S3 {
+        /// 3 to 63 characters of `a-z 0-9 - .` (Amazon S3, "Bucket naming rules"); the service checks the rest.
+        bucket: String,
+        /// Empty for the whole bucket.
+        prefix: Path,
+    },
     /// `file:///dir` or a bare path, which may be relative.
     Local {
         /// The directory.
@@ -39,7 +46,8 @@ impl Location {
             return Ok(Location::Local { directory: PathBuf::from(url) });
         };
         match scheme {
-            "oss" => parse_oss(rest),
+            "oss" => parse_bucket("oss", rest, b"-").map(|(bucket, prefix)| Location::Oss { bucket, prefix }),
+            "s3" => parse_bucket("s3", rest, b"-.").map(|(bucket, prefix)| Location::S3 { bucket, prefix }),
             "file" => url::Url::parse(url)
                 .ok()
                 .filter(|url| url.query().is_none() && url.fragment().is_none())
@@ -53,32 +61,34 @@ impl Location {
     }
 }
 
-fn parse_oss(rest: &str) -> Result<Location> {
+/// Bucket and prefix; `marks` are what a bucket may hold, but not at its ends, besides letters and digits.
+fn parse_bucket(scheme: &str, rest: &str, marks: &[u8]) -> Result<(String, Path)> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.contains(['@', ':']) {
-        return Err(bad_url("an `oss` URL holds no access key and no port").hint(
-            "set the key in the environment, and the endpoint with `--oss-endpoint` or `OSS_ENDPOINT`",
-        ));
+        let endpoint = if scheme == "oss" { "`--oss-endpoint` or `OSS_ENDPOINT`" } else { "`AWS_ENDPOINT`" };
+        return Err(bad_url(format!("`{scheme}` URLs hold no access key and no port"))
+            .hint(format!("set the key in the environment, and the endpoint with {endpoint}")));
     }
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let well_formed = (3..=63).contains(&bucket.len())
-        && bucket.bytes().all(allowed)
-        && !bucket.starts_with('-')
-        && !bucket.ends_with('-');
+        && bucket.bytes().all(|byte| plain(byte) || marks.contains(&byte))
+        && bucket.bytes().next().is_some_and(plain)
+        && bucket.bytes().last().is_some_and(plain);
     if !well_formed {
         return Err(bad_url(format!(
-            "`{bucket}` is no bucket name: 3 to 63 characters of a-z, 0-9 and `-`, no `-` at the ends"
+            "`{bucket}` is no bucket name: 3 to 63 characters of a-z, 0-9 and `{}`, letters or digits at the ends",
+            String::from_utf8_lossy(marks)
         )));
     }
     let prefix = Path::parse(prefix)
         .map_err(|error| bad_url(format!("`{prefix}` is no usable prefix")).source(error))?;
-    Ok(Location::Oss { bucket: bucket.to_owned(), prefix })
+    Ok((bucket.to_owned(), prefix))
 }
 
 fn bad_url(reason: impl Into<String>) -> Error {
     Error::new(Kind::Usage, "read the vault URL")
         .because(reason)
-        .hint("a vault is `oss://bucket/prefix`, `file:///directory` or a plain path (tests: `memory://`)")
+        .hint("a vault is `oss://bucket/prefix`, `s3://bucket/prefix`, `file:///directory` or a plain path (tests: `memory://`)")
 }
 
 impl fmt::Display for Location {
@@ -86,6 +96,8 @@ impl fmt::Display for Location {
         match self {
             Location::Oss { bucket, prefix } if prefix.as_ref().is_empty() => write!(f, "oss://{bucket}"),
             Location::Oss { bucket, prefix } => write!(f, "oss://{bucket}/{prefix}"),
+            Location::S3 { bucket, prefix } if prefix.as_ref().is_empty() => write!(f, "s3://{bucket}"),
+            Location::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
             Location::Local { directory } => match url::Url::from_file_path(directory) {
                 Ok(url) => f.write_str(url.as_str()),
                 Err(()) => write!(f, "{}", directory.display()),
@@ -101,7 +113,9 @@ mod tests {
 
     #[test]
     fn every_form_of_a_vault_url_is_understood_and_shown_again() {
-        for url in ["oss://backups", "oss://backups/a/b c", "memory://", "file:///var/backups"] {
+        for url in
+            ["oss://backups", "oss://backups/a/b c", "s3://back.ups/a", "memory://", "file:///var/backups"]
+        {
             assert_eq!(Location::parse(url).unwrap().to_string(), url);
         }
         assert_eq!(Location::parse("oss://backups/a/").unwrap(), Location::parse("oss://backups/a").unwrap());

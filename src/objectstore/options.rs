@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::credentials::CredentialsProvider;
 use crate::error::retry::DEFAULT_BUDGET;
+use crate::network::Network;
 use crate::{Error, Kind, Result};
 
 /// Options of [`super::open`]. The default is right for a bucket with everything in the environment.
@@ -18,10 +19,17 @@ pub struct StoreOptions {
     pub region: Option<String>,
     /// Asked for the access key before each attempt. Default: [`crate::credentials::CredentialChain`] for OSS.
     pub credentials: Option<CredentialsProvider>,
+    /// The region's endpoint inside Alibaba Cloud's network, `oss-{region}-internal.aliyuncs.com`, whose traffic is free,
+    /// instead of the public one. Default: false.
+    pub internal: bool,
+    /// How requests are signed. Default: V4.
+    pub signature: SignatureVersion,
+    /// Proxy and certificate authorities.
+    pub network: Network,
     /// Where the bucket goes in the URL.
     pub addressing: Addressing,
-    /// The class of new objects; an object's own [`object_store::Attribute::StorageClass`] goes before it. Default:
-    /// the bucket's.
+    /// The class of new objects; an object's own [`object_store::Attribute::StorageClass`] goes before it, and objects
+    /// that are [`AlwaysReadable`] are in class Standard. Default: the bucket's.
     pub storage_class: Option<StorageClass>,
     /// Encryption at rest, asked for with each new object. Default: the bucket's.
     pub encryption: Option<ServerSideEncryption>,
@@ -37,6 +45,9 @@ impl Default for StoreOptions {
             endpoint: None,
             region: None,
             credentials: None,
+            internal: false,
+            signature: SignatureVersion::V4,
+            network: Network::default(),
             addressing: Addressing::Auto,
             storage_class: None,
             encryption: None,
@@ -63,6 +74,21 @@ impl fmt::Debug for StoreOptions {
             .field("storage_class", &self.storage_class)
             .finish_non_exhaustive()
     }
+}
+
+/// Put into a put's extensions, it asks for a class that can be read at any time, whatever the bucket's class and
+/// [`StoreOptions::storage_class`] are: an archive is of no use when its list of files has to be restored first.
+#[derive(Debug, Clone, Copy)]
+pub struct AlwaysReadable;
+
+/// How requests to OSS are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignatureVersion {
+    /// HMAC-SHA256 with a key derived from the secret for one day and one region.
+    #[default]
+    V4,
+    /// HMAC-SHA1 with the secret. Buckets made since 2025-09-01 refuse it.
+    V1,
 }
 
 /// Where the bucket goes in a URL.
@@ -142,6 +168,37 @@ pub enum ServerSideEncryption {
     },
 }
 
+impl FromStr for ServerSideEncryption {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<ServerSideEncryption> {
+        let (name, key_id) = text.split_once(':').map_or((text, None), |(name, id)| (name, Some(id)));
+        match (name.to_ascii_uppercase().as_str(), key_id) {
+            ("AES256", None) => Ok(ServerSideEncryption::Aes256),
+            ("SM4", None) => Ok(ServerSideEncryption::Sm4),
+            ("KMS", None) => Ok(ServerSideEncryption::Kms { key_id: None }),
+            ("KMS", Some(id)) if !id.is_empty() => {
+                Ok(ServerSideEncryption::Kms { key_id: Some(id.to_owned()) })
+            }
+            _ => Err(Error::new(Kind::Usage, "read the encryption")
+                .because(format!("`{text}` is none"))
+                .hint("use `AES256`, `SM4`, `KMS` or `KMS:key-id`")),
+        }
+    }
+}
+
+impl FromStr for SignatureVersion {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<SignatureVersion> {
+        match text.to_ascii_lowercase().as_str() {
+            "v4" => Ok(SignatureVersion::V4),
+            "v1" => Ok(SignatureVersion::V1),
+            _ => Err(Error::new(Kind::Usage, "read the signature version")
+                .because(format!("`{text}` is none"))
+                .hint("use `v4` or `v1`")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +208,18 @@ mod tests {
         assert_eq!("ia".parse::<StorageClass>().unwrap(), StorageClass::InfrequentAccess);
         assert_eq!("ColdArchive".parse::<StorageClass>().unwrap(), StorageClass::ColdArchive);
         assert_eq!("GLACIER".parse::<StorageClass>().unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn encryption_is_an_algorithm_or_a_key_in_kms() {
+        let kms = |id: Option<&str>| ServerSideEncryption::Kms { key_id: id.map(str::to_owned) };
+        let cases =
+            [("aes256", ServerSideEncryption::Aes256), ("KMS", kms(None)), ("kms:a:b", kms(Some("a:b")))];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<ServerSideEncryption>().unwrap(), expected, "{text}");
+        }
+        for text in ["", "KMS:", "AES256:id", "ROT13"] {
+            assert_eq!(text.parse::<ServerSideEncryption>().unwrap_err().kind(), Kind::Usage, "{text}");
+        }
     }
 }

@@ -45,6 +45,7 @@ mod operation;
 mod put;
 mod request;
 mod signing;
+mod signing_v1;
 mod uploads;
 mod xml;
 

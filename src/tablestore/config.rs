@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::credentials::CredentialsProvider;
 use crate::error::retry::DEFAULT_BUDGET;
+use crate::network::Network;
 
 /// Where the service is, who asks, and how patient to be.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct TableStoreConfig {
     pub credentials: CredentialsProvider,
     /// How requests are signed. Default: V2, which needs no region.
     pub signature: Signature,
+    /// Proxy and certificate authorities.
+    pub network: Network,
     /// How long one request may be repeated before it is given up. Default: 5 minutes.
     pub retry_budget: Duration,
     /// Idle connections kept open, at most. Default: 64.
@@ -43,6 +46,7 @@ impl TableStoreConfig {
             instance: instance.into(),
             credentials: credentials.into(),
             signature: Signature::V2,
+            network: Network::default(),
             retry_budget: DEFAULT_BUDGET,
             idle_connections: 64,
             verify_response_md5: false,

@@ -57,7 +57,7 @@ impl Transport {
     pub(super) fn new(config: TableStoreConfig) -> Result<Transport> {
         let url = check_endpoint(&config.endpoint)?;
         check_instance(&config.instance)?;
-        let mut http = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .timeout(EXCHANGE_TIMEOUT)
@@ -66,9 +66,7 @@ impl Transport {
             .tcp_nodelay(true)
             .pool_max_idle_per_host(config.idle_connections)
             .user_agent(concat!("otsvault/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&url) {
-            http = http.no_proxy();
-        }
+        let http = config.network.apply(http, is_loopback(&url))?;
         let http =
             http.build().map_err(|error| Error::new(Kind::Io, "set up the HTTP client").source(error))?;
         Ok(Transport {

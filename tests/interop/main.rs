@@ -9,6 +9,7 @@ mod go;
 mod java;
 mod language;
 mod node;
+mod object_storage;
 mod provision;
 mod python;
 mod sandbox_process;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     for (sentence, scenario) in table_store::SCENARIOS {
         cases.extend(language::ALL.map(|language| table_store_case(sentence, language, scenario)));
     }
+    cases.extend(object_storage::cases());
     let conclusion = libtest_mimic::run(&Arguments::from_args(), cases);
     for (language, reason) in language::missing() {
         eprintln!("SKIPPED: no case in {language} ran: {reason}");
@@ -75,10 +77,18 @@ fn needing(
     name: &str,
     work: impl FnOnce(&Interpreter) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    let run = move || match language.interpreter() {
-        Ok(interpreter) => work(interpreter).map(|()| Completion::Completed),
+    let run = move || judged(language.interpreter(), work);
+    Trial::ignorable_test(name, run).with_kind(language.to_string())
+}
+
+/// Runs a case with what it needs; without it the case is ignored, or fails with `CI=true`.
+fn judged<T>(
+    needed: Result<T, &'static str>,
+    work: impl FnOnce(T) -> Result<(), Failed>,
+) -> Result<Completion, Failed> {
+    match needed {
+        Ok(needed) => work(needed).map(|()| Completion::Completed),
         Err(reason) if std::env::var("CI").as_deref() == Ok("true") => Err(Failed::from(reason)),
         Err(reason) => Ok(Completion::ignored_with(reason)),
-    };
-    Trial::ignorable_test(name, run).with_kind(language.to_string())
+    }
 }

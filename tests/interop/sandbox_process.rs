@@ -14,11 +14,14 @@ pub struct SandboxProcess {
 impl SandboxProcess {
     /// Starts a sandbox with generated tables and waits for the line that says it is ready.
     pub fn start(tables: &[&str]) -> SandboxProcess {
+        let arguments: Vec<&str> = tables.iter().flat_map(|table| ["--table", table]).collect();
+        SandboxProcess::start_with(&arguments)
+    }
+
+    /// Starts a sandbox with these arguments and waits for the line that says it is ready.
+    pub fn start_with(arguments: &[&str]) -> SandboxProcess {
         let mut command = Command::new(env!("CARGO_BIN_EXE_otsvault"));
-        command.arg("sandbox").stdin(Stdio::null()).stdout(Stdio::piped());
-        for table in tables {
-            command.args(["--table", table]);
-        }
+        command.arg("sandbox").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut description = String::new();

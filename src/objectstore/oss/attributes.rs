@@ -47,6 +47,11 @@ impl ObjectHeaders {
         ObjectHeaders { storage_class, encryption }
     }
 
+    /// The same in class Standard.
+    pub(crate) fn readable(&self) -> ObjectHeaders {
+        ObjectHeaders { storage_class: Some(StorageClass::Standard), ..self.clone() }
+    }
+
     /// Headers of PutObject and InitiateMultipartUpload: the object's own attributes before the defaults.
     pub(crate) fn for_object(
         &self,

@@ -25,7 +25,7 @@ use super::signing::{Signable, UNSIGNED_PAYLOAD};
 use super::xml;
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::error::retry::{self, Backoff, Pace, Retry};
-use crate::objectstore::StoreOptions;
+use crate::objectstore::{SignatureVersion, StoreOptions};
 use crate::{Error, Kind, Result};
 
 /// Longest XML body that is read: a listing of 1000 keys of 1023 percent-encoded bytes has some 4 MB.
@@ -96,6 +96,7 @@ pub(crate) struct Client {
     pub(crate) bucket: String,
     credentials: CredentialsProvider,
     clock: Clock,
+    signature: SignatureVersion,
     retry_budget: Duration,
 }
 
@@ -112,19 +113,17 @@ impl Client {
             .tcp_nodelay(true)
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("otsvault/", env!("CARGO_PKG_VERSION")));
-        if endpoint.is_loopback() {
-            http = http.no_proxy();
-            if let Some(name) = endpoint.virtual_host_below_localhost(bucket) {
-                // RFC 6761 says where such names are; the system resolver often does not know. Port 0: the URL's.
-                http = http.resolve(&name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-            }
+        http = options.network.apply(http, endpoint.is_loopback())?;
+        if let Some(name) = endpoint.virtual_host_below_localhost(bucket) {
+            // RFC 6761 says where such names are; the system resolver often does not know. Port 0: the URL's.
+            http = http.resolve(&name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }
         let http = http
             .build()
             .map_err(|error| Error::new(Kind::Internal, "set up the HTTP client").source(error))?;
         let bucket = bucket.to_owned();
-        let retry_budget = options.retry_budget;
-        Ok(Client { http, endpoint, bucket, credentials, clock: Clock::default(), retry_budget })
+        let StoreOptions { retry_budget, signature, .. } = *options;
+        Ok(Client { http, endpoint, bucket, credentials, clock: Clock::default(), signature, retry_budget })
     }
 
     /// Sends the request and reads the whole answer. An error inside a 200 answer is a failure as well.
@@ -237,10 +236,18 @@ impl Client {
 
     fn signed_headers(&self, request: &Request, credentials: &Credentials) -> Result<HeaderMap, Failure> {
         let operation = request.operation;
-        let stamp = self.clock.stamp();
+        let stamp = match self.signature {
+            SignatureVersion::V4 => self.clock.stamp(),
+            SignatureVersion::V1 => self.clock.date(),
+        };
         let mut headers = request.headers.clone();
-        headers.push(("x-oss-content-sha256".to_owned(), UNSIGNED_PAYLOAD.to_owned()));
-        headers.push(("x-oss-date".to_owned(), stamp.clone()));
+        match self.signature {
+            SignatureVersion::V4 => {
+                headers.push(("x-oss-content-sha256".to_owned(), UNSIGNED_PAYLOAD.to_owned()));
+                headers.push(("x-oss-date".to_owned(), stamp.clone()));
+            }
+            SignatureVersion::V1 => headers.push(("date".to_owned(), stamp.clone())),
+        }
         if let Some(token) = credentials.token() {
             headers.push(("x-oss-security-token".to_owned(), token.to_owned()));
         }
@@ -252,7 +259,10 @@ impl Client {
             query: &request.query,
             headers: &headers,
         };
-        let authorization = signable.authorization(credentials, &self.endpoint.region, &stamp);
+        let authorization = match self.signature {
+            SignatureVersion::V4 => signable.authorization(credentials, &self.endpoint.region, &stamp),
+            SignatureVersion::V1 => signable.authorization_v1(credentials, &stamp),
+        };
         let mut map = HeaderMap::with_capacity(headers.len() + 2);
         for (name, value) in &headers {
             let unusable = || {

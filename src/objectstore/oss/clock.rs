@@ -13,9 +13,18 @@ pub(crate) struct Clock {
 impl Clock {
     /// The value of `x-oss-date`: `20260102T030405Z`.
     pub(crate) fn stamp(&self) -> String {
+        self.now().strftime("%Y%m%dT%H%M%SZ").to_string()
+    }
+
+    /// The value of `Date`: `Fri, 02 Jan 2026 03:04:05 GMT`.
+    pub(crate) fn date(&self) -> String {
+        to_http_date(self.now()).unwrap_or_default()
+    }
+
+    fn now(&self) -> Timestamp {
         let offset = jiff::SignedDuration::from_secs(self.offset_seconds.load(Ordering::Relaxed));
         let now = Timestamp::now();
-        now.checked_add(offset).unwrap_or(now).strftime("%Y%m%dT%H%M%SZ").to_string()
+        now.checked_add(offset).unwrap_or(now)
     }
 
     /// Sets the correction from the `Date` header of an answer. False if it is not a date.

@@ -43,7 +43,16 @@ impl Endpoint {
             return Err(Error::new(Kind::Usage, "read the region").because(format!("`{region}` is none")));
         }
 
-        let given = given.unwrap_or_else(|| format!("oss-{region}.aliyuncs.com"));
+        let given = match (given, options.internal) {
+            (Some(given), false) => given,
+            (None, false) => format!("oss-{region}.aliyuncs.com"),
+            (Some(other), true) if region_in(&other).is_none() => {
+                return Err(Error::new(Kind::Usage, "choose the OSS endpoint")
+                    .because("the internal endpoint is asked for, and an endpoint that is no region's")
+                    .hint("leave one of the two away"));
+            }
+            (_, true) => format!("oss-{region}-internal.aliyuncs.com"),
+        };
         let bad = |why: &str| {
             Error::new(Kind::Usage, "read the OSS endpoint")
                 .because(why.to_owned())
@@ -151,6 +160,24 @@ mod tests {
             public.url("bkt", None, &query),
             "https://bkt.oss-cn-hangzhou.aliyuncs.com/?prefix=a%2F&uploads"
         );
+    }
+
+    #[test]
+    fn the_internal_endpoint_is_the_regions_and_excludes_another_one() {
+        let internal = |endpoint: Option<&str>| StoreOptions {
+            internal: true,
+            endpoint: endpoint.map(str::to_owned),
+            region: Some("cn-hangzhou".into()),
+            ..Default::default()
+        };
+        for public in
+            [None, Some("oss-cn-hangzhou.aliyuncs.com"), Some("oss-cn-hangzhou-internal.aliyuncs.com")]
+        {
+            let endpoint = Endpoint::resolve(&internal(public), |_| None).unwrap();
+            assert_eq!(endpoint.url("bkt", None, &[]), "https://bkt.oss-cn-hangzhou-internal.aliyuncs.com/");
+        }
+        let both = Endpoint::resolve(&internal(Some("backups.example.com")), |_| None);
+        assert_eq!(both.unwrap_err().kind(), Kind::Usage);
     }
 
     #[test]

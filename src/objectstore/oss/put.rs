@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::head::find_same;
 use super::operation::Operation;
 use crate::Kind;
+use crate::objectstore::AlwaysReadable;
 use crate::objectstore::checksum::Crc64;
 
 /// How often bytes that arrived damaged are sent in all.
@@ -32,7 +33,10 @@ pub(crate) async fn put(
             return Err(object_store::Error::NotSupported { source });
         }
     };
-    let headers = defaults.for_object(&options.attributes, &options.tags)?;
+    let headers = match options.extensions.get::<AlwaysReadable>() {
+        Some(AlwaysReadable) => defaults.readable().for_object(&options.attributes, &options.tags)?,
+        None => defaults.for_object(&options.attributes, &options.tags)?,
+    };
     let mut request = Request::object(Operation::PutObject, location.as_ref()).headers(headers).body(payload);
     if create {
         // What may not be overwritten cannot be repaired: bytes that arrive damaged must be refused, not stored.

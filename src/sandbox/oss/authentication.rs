@@ -190,7 +190,7 @@ impl Policy<'_> {
         if strings.iter().any(|text| SignatureV1::expected(key.secret(), text) == signature.signature) {
             return Ok(());
         }
-        let [shown, _] = &strings;
+        let shown = strings.first().map(String::as_str).unwrap_or_default();
         Err(mismatch(&signature.access_key_id, &signature.signature, shown))
     }
 

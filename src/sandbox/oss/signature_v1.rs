@@ -153,11 +153,23 @@ impl SignatureV1 {
     }
 
     /// The strings to sign that SDKs would make of this request; the first is the one to show.
-    pub fn strings_to_sign(&self, covered: &Covered<'_>) -> [String; 2] {
-        [self.string_to_sign(covered, false), self.string_to_sign(covered, true)]
+    pub fn strings_to_sign(&self, covered: &Covered<'_>) -> Vec<String> {
+        let resource = match (covered.bucket, covered.key) {
+            ("", _) => "/".to_owned(),
+            (bucket, key) => format!("/{bucket}/{key}"),
+        };
+        let mut strings = vec![
+            self.string_to_sign(covered, &resource, false),
+            self.string_to_sign(covered, &resource, true),
+        ];
+        // In path style opendal leaves the slash behind the bucket away, in the URL and in what it signs.
+        if covered.key.is_empty() && covered.raw_path == resource.trim_end_matches('/') {
+            strings.push(self.string_to_sign(covered, covered.raw_path, false));
+        }
+        strings
     }
 
-    fn string_to_sign(&self, covered: &Covered<'_>, with_disputed: bool) -> String {
+    fn string_to_sign(&self, covered: &Covered<'_>, resource: &str, with_disputed: bool) -> String {
         // Sorted by name alone: with the colon behind it, a name would come after the longer ones that start with it.
         let mut names: Vec<&str> = covered.headers.keys().map(|name| name.as_str()).collect();
         names.retain(|name| name.starts_with("x-oss-"));
@@ -170,10 +182,7 @@ impl SignatureV1 {
             .filter(|(name, _)| SUB_RESOURCES.contains(name) || (with_disputed && DISPUTED.contains(name)))
             .collect();
         sub_resources.sort();
-        let mut resource = match (covered.bucket, covered.key) {
-            ("", _) => "/".to_owned(),
-            (bucket, key) => format!("/{bucket}/{key}"),
-        };
+        let mut resource = resource.to_owned();
         for (index, (name, value)) in sub_resources.into_iter().enumerate() {
             resource.push(if index == 0 { '?' } else { '&' });
             resource.push_str(name);
