@@ -8,6 +8,7 @@
 //! - Memory stays inside [`BackupOptions::memory_bytes`] whatever the table's size.
 
 mod cutting;
+mod estimate;
 mod lease_keeper;
 mod options;
 mod page_encoder;
@@ -29,14 +30,16 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 
+pub use estimate::{Estimate, estimate};
 pub use options::BackupOptions;
 pub use queue::WorkerUse;
 
 use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
+use crate::objectstore::StorageClass;
 use crate::parquet_file::WriterSettings;
-use crate::runtime::{CpuPool, Progress, Shutdown};
+use crate::runtime::{CpuPool, Phase, Progress, Shutdown};
 use crate::tablestore::TableStore;
 use crate::{Error, Kind, Result};
 use lease_keeper::LeaseKeeper;
@@ -46,7 +49,7 @@ use scan::Scan;
 use shares::Shares;
 
 /// Written into every document as its author.
-const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
+pub const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
 
 /// A run ends at most this long after a stop was asked for, whatever the services do.
 const STOP_TIME: Duration = Duration::from_secs(9);
@@ -146,7 +149,8 @@ async fn backup_within(
         runtime.shutdown.wait().await;
         tokio::time::sleep(STOP_TIME).await;
     };
-    tokio::select! {
+    runtime.progress.enter(Phase::Planning);
+    let outcome = tokio::select! {
         outcome = run_leased(shares, client, table, vault, options, runtime, &publishing) => outcome,
         () = out_of_time => Err(match publishing.load(Relaxed) {
             false => stopped(table),
@@ -155,7 +159,9 @@ async fn backup_within(
                 .because("it was asked to stop, and the store has not answered the last write")
                 .hint("`otsvault list` says what it is; where it is not committed, the same command goes on"),
         }),
-    }
+    };
+    runtime.progress.enter(Phase::Ended);
+    outcome
 }
 
 async fn run_leased(
@@ -171,9 +177,21 @@ async fn run_leased(
     let definition = described.definition;
     let key_range = options.key_range(&definition.primary_key)?;
     let path = vault.table(client.instance(), table)?;
+    let projection = options.projection(&definition.primary_key);
     let memory = options.memory_plan(0);
-    let job =
-        Job { shares, client, vault, options, runtime, path, definition, key_range, memory, publishing };
+    let job = Job {
+        shares,
+        client,
+        vault,
+        options,
+        runtime,
+        path,
+        definition,
+        key_range,
+        projection,
+        memory,
+        publishing,
+    };
     let acquired = LeaseKeeper::acquire(vault, &job.path);
     let lease = Arc::new(until_stopped(&runtime.shutdown, table, acquired).await?);
     let outcome = job.run(&lease).await;
@@ -210,6 +228,7 @@ struct Job<'a> {
     path: TablePath,
     definition: TableDefinition,
     key_range: KeyRange,
+    projection: Option<Vec<String>>,
     /// Before the columns are known.
     memory: MemoryPlan,
     /// From here on nobody but the store knows whether the run is committed.
@@ -226,10 +245,18 @@ struct Planned {
     planning_capacity_units: u64,
 }
 
+impl Planned {
+    /// All data files of a run have the same class, whatever a later attempt asks for.
+    fn storage_class(&self) -> Result<Option<StorageClass>> {
+        self.started.storage_class.as_deref().map(str::parse).transpose()
+    }
+}
+
 impl Job<'_> {
     async fn run(&self, lease: &Arc<LeaseKeeper>) -> Result<Backup> {
         let shutdown = &self.runtime.shutdown;
-        let scan = Scan::new(self.client.clone(), self.definition.clone(), self.shares.pages.clone());
+        let (definition, projection) = (self.definition.clone(), self.projection.clone());
+        let scan = Scan::new(self.client.clone(), definition, projection, self.shares.pages.clone());
         let planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
         lease.working_on(&planned.path.run);
         let memory = self.options.memory_plan(planned.started.columns.columns().len());
@@ -242,6 +269,7 @@ impl Job<'_> {
             memory,
             shares: self.shares.clone(),
             target_file_bytes: self.options.target_file_bytes,
+            storage_class: planned.storage_class()?,
             cpu: self.runtime.cpu.clone(),
             progress: self.runtime.progress.clone(),
             shutdown: shutdown.clone(),
@@ -250,8 +278,10 @@ impl Job<'_> {
         };
         self.runtime.progress.planned(planned.splits.len() as u64);
         tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
+        self.runtime.progress.enter(Phase::Scanning);
         let workers = workers::scan_all(context, planned.splits.clone(), planned.estimated_bytes).await?;
 
+        self.runtime.progress.enter(Phase::Committing);
         let manifest = until_stopped(shutdown, &self.definition.name, self.prepare(&planned, lease)).await?;
         self.publishing.store(true, Relaxed);
         // Not dropped by a stop: it would leave open whether the run exists.
@@ -278,7 +308,12 @@ impl Job<'_> {
 
     async fn plan(&self, scan: &Scan) -> Result<Planned> {
         let store = &**self.vault.store();
-        let earlier = resume::look_back(store, &self.path, &self.definition, &self.key_range).await?;
+        let bound = resume::Bound {
+            table: &self.definition,
+            key_range: &self.key_range,
+            projection: self.projection.as_deref(),
+        };
+        let earlier = resume::look_back(store, &self.path, bound).await?;
         let splits =
             splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
                 .await?;
@@ -311,7 +346,6 @@ impl Job<'_> {
         let sample_bytes = (self.options.memory_bytes / 8).min(64 << 20);
         let (columns, cost) = sample::plan_columns(
             scan,
-            &self.definition,
             &splits.ranges,
             previous.as_ref(),
             &self.runtime.cpu,
@@ -333,6 +367,8 @@ impl Job<'_> {
             },
             table: self.definition.clone(),
             key_range: self.key_range.clone(),
+            projection: self.projection.clone(),
+            storage_class: self.options.storage_class.map(|class| class.as_str().to_owned()),
             started_at: now,
             columns,
         };

@@ -6,6 +6,8 @@ mod backup;
 mod connect;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod dry_run;
+mod events;
 mod list;
 mod progress;
 #[cfg(feature = "sandbox")]
@@ -13,6 +15,8 @@ mod sandbox;
 mod show;
 mod size;
 mod source;
+mod summary;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -28,18 +32,19 @@ use crate::{Error, Kind, Result};
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
     (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS),\n  \
     else from a profile file, OIDC or the RAM role of an ECS instance\n\n\
-    Exit codes: 0 ok, 1 failed, 2 usage, 5 corrupt data, 6 locked by another run, 7 not found,\n  \
-    8 credentials or permission, 130/143 stopped by a signal and resumable")]
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables left out, 5 corrupt data,\n  \
+    6 locked by another run, 7 not found, 8 credentials or permission,\n  \
+    130/143 stopped by a signal and resumable")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print data as JSON on stdout
+    /// Print data as JSON on stdout; `backup` prints one event per line
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// Say more on stderr; twice for every request
     #[arg(short, long, global = true, help_heading = "Output", action = clap::ArgAction::Count)]
     verbose: u8,
-    /// No progress on stderr
+    /// No progress; of the events of `backup --json` only the last
     #[arg(short, long, global = true, help_heading = "Output")]
     quiet: bool,
 }
@@ -80,7 +85,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
         match cli.command {
-            Command::Backup(args) => backup::run(args, output, &shutdown).await,
+            Command::Backup(args) => return backup::run(args, output, &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]
@@ -88,11 +93,12 @@ pub fn main() -> ExitCode {
             #[cfg(feature = "sandbox")]
             Command::Demo(args) => demo::run(args, output, &shutdown).await,
         }
+        .map(|()| 0)
     });
     // Requests that nobody waits for any more must not hold up the exit.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error, output, shutdown.requested().map(|signal| signal.exit_code())),
     }
 }
@@ -107,20 +113,12 @@ async fn until_stopped(command: impl Future<Output = Result<()>>, shutdown: &Shu
 
 fn fail(error: &Error, output: Output, signal_code: Option<u8>) -> ExitCode {
     eprintln!("{}", error.report());
-    // A run that a signal stopped reports the signal, as shells and supervisors expect.
-    let code = match (error.kind(), signal_code) {
-        (Kind::Stopped, Some(code)) => code,
-        _ => error.exit_code(),
-    };
+    let failure = summary::Failure::new(error, signal_code);
     if output.json {
-        let document = serde_json::json!({
-            "error": error.report(), "kind": format!("{:?}", error.kind()), "exit_code": code,
-            "service_code": error.service_code(), "request_id": error.service_request_id(),
-        });
         // The report above is out already; there is nobody left to tell that stdout is closed.
-        let _ = print_json(&document);
+        let _ = events::Event::Error(&failure).print();
     }
-    ExitCode::from(code)
+    ExitCode::from(failure.exit_code)
 }
 
 /// Logs go to stderr; `OTSVAULT_LOG` overrides the level in the syntax of `RUST_LOG`.
@@ -138,6 +136,13 @@ fn start_log(verbose: u8) {
 /// Prints a document as JSON on stdout.
 fn print_json(document: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Error::new(Kind::Internal, "print JSON").source(error))?;
+    print_line(&text)
+}
+
+/// Prints a document as one line of JSON on stdout.
+fn print_json_line(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(document)
         .map_err(|error| Error::new(Kind::Internal, "print JSON").source(error))?;
     print_line(&text)
 }

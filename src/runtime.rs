@@ -13,5 +13,5 @@ mod shutdown;
 pub use byte_budget::{ByteBudget, BytePermit};
 pub use cpu_pool::CpuPool;
 pub use memory::peak_resident_bytes;
-pub use progress::{Progress, ProgressSnapshot, RangeProgress};
+pub use progress::{Phase, Progress, ProgressSnapshot, RangeProgress};
 pub use shutdown::{Shutdown, Signal};

@@ -339,14 +339,20 @@ async fn a_run_whose_lease_was_taken_commits_nothing() {
     assert!(matches!(runs.as_slice(), [RunState::Unfinished(..)]));
 }
 
-/// No split points at all: one range, which the workers cut while they read it.
+/// Without split points there is one range, which the workers cut while they read it. In the skewed table one of 64
+/// partitions has 95 % of the rows.
+#[rstest]
+#[case::skewed("t=iot:rows=1200000,seed=7,partitions=64,skew=95", false)]
+#[case::skewed_with_points("t=iot:rows=1200000,seed=7,partitions=64,skew=95", true)]
 #[tokio::test]
-async fn without_split_points_every_worker_is_busy_to_the_end() {
-    let stage = Stage::with(On::Disk, &["t=iot:rows=600000,seed=7"]).await;
-    stage.fault(
-        Rule::new(Action::error(403, "OTSNoPermissionAccess", "on purpose"))
-            .on(Service::TableStore, "ComputeSplitPointsBySize"),
-    );
+async fn every_worker_is_busy_to_the_end(#[case] table: &str, #[case] with_points: bool) {
+    let stage = Stage::with(On::Disk, &[table]).await;
+    if !with_points {
+        stage.fault(
+            Rule::new(Action::error(403, "OTSNoPermissionAccess", "on purpose"))
+                .on(Service::TableStore, "ComputeSplitPointsBySize"),
+        );
+    }
     let options = otsvault::backup::BackupOptions {
         target_file_bytes: 128 << 20,
         memory_bytes: 128 << 20,
@@ -355,11 +361,15 @@ async fn without_split_points_every_worker_is_busy_to_the_end() {
     let done = stage.back_up("t", &options).await.unwrap();
     let used = done.workers;
     let share = used.pages_until_idle as f64 / used.pages as f64;
-    println!("{used:?}, all busy until {:.1} %, {} files", share * 100.0, done.manifest.totals.files);
-    assert!(used.cuts >= 3, "{used:?}");
+    println!(
+        "{table}, split points: {with_points}: {used:?}, all busy until {:.1} %, {} files",
+        share * 100.0,
+        done.manifest.totals.files
+    );
+    assert!(with_points || used.cuts + 1 >= used.workers as u64, "{used:?}");
     assert!(share >= 0.9, "{used:?}");
-    assert!(used.pages_all_busy as f64 >= 0.8 * used.pages as f64, "{used:?}");
-    assert!(done.manifest.totals.files <= used.cuts + 4, "one file per range: {used:?}");
+    assert!(used.pages_all_busy as f64 >= 0.7 * used.pages as f64, "{used:?}");
+    assert!(with_points || done.manifest.totals.files <= used.cuts + 1, "one file per range: {used:?}");
     stage.assert_equals_table("t", &done).await;
 }
 

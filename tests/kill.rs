@@ -158,3 +158,34 @@ async fn a_signal_is_heard_while_a_service_hangs(
     stage.sandbox.faults().clear();
     stage.assert_no_open_uploads().await;
 }
+
+/// The last write of a commit is on its way when the signal comes: the run says what became of it.
+#[rstest]
+#[case::answered(Duration::from_millis(1500), 0)]
+#[case::unanswered(Duration::from_secs(120), 143)]
+#[tokio::test]
+async fn a_signal_during_the_last_write_never_denies_a_commit(#[case] delay: Duration, #[case] code: i32) {
+    let stage = Stage::with(On::Oss, &["t=iot:rows=2000,seed=4"]).await;
+    let url = stage.vault_url();
+    stage.vault().await;
+    stage.fault(Rule::new(Action::Delay(delay)).on(Service::Oss, "PutObject").key("/manifest.json"));
+    // Without --quiet: nothing about progress may get in the way either.
+    let child = stage.program(&["backup", "ots://sandbox/t", &url]).spawn().unwrap();
+    let last_write = || {
+        let rules = stage.requests("GetRange") > 0;
+        rules && stage.sandbox.faults().hits().first().is_some_and(|hits| *hits > 0)
+    };
+    while !last_write() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = tokio::time::timeout(Duration::from_secs(12), child.wait_with_output()).await;
+    let output = output.expect("stops within 10 s").unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    match code {
+        0 => check_every_run(&stage).await,
+        _ => assert!(stderr.contains("`otsvault list` says what it is"), "{stderr}"),
+    }
+}

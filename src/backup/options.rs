@@ -1,6 +1,7 @@
 //! What a user can choose, and how the one memory budget is shared out.
 
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
+use crate::objectstore::StorageClass;
 use crate::{Error, Kind, Result};
 
 /// Settings of one backup. Build from `Default` and change fields.
@@ -32,6 +33,12 @@ pub struct BackupOptions {
     pub to_key: Option<PrimaryKey>,
     /// Tables that are copied at the same time where there are many; 1 to 64. Default 4. They share memory and concurrency.
     pub tables_at_once: usize,
+    /// Attribute columns to copy, at most 1,000; `None` copies all. With columns the backup is a projection, not the
+    /// table: no full base resumes it or takes its columns over, nor the other way round.
+    pub columns: Option<Vec<String>>,
+    /// Storage class of the data files; OSS only. Journal, file list and manifest, which resuming and listing read, are
+    /// stored as the bucket does by default.
+    pub storage_class: Option<StorageClass>,
 }
 
 impl Default for BackupOptions {
@@ -47,9 +54,14 @@ impl Default for BackupOptions {
             from_key: None,
             to_key: None,
             tables_at_once: 4,
+            columns: None,
+            storage_class: None,
         }
     }
 }
+
+/// `columns_to_get` has 1,024 names at most (service limit), up to four of which are the key's.
+const MOST_COLUMNS: usize = 1_000;
 
 /// Smallest budget: one worker with two pages, a row group and a part.
 const SMALLEST_MEMORY: u64 = 64 << 20;
@@ -103,6 +115,12 @@ impl BackupOptions {
         if !(1..=64).contains(&self.tables_at_once) {
             return wrong("--tables-at-once", "it must be 1 to 64");
         }
+        let named = self.columns.as_ref().is_none_or(|columns| {
+            (1..=MOST_COLUMNS).contains(&columns.len()) && !columns.iter().any(String::is_empty)
+        });
+        if !named {
+            return wrong("--columns", "it must be 1 to 1000 names");
+        }
         if self.memory_bytes < SMALLEST_MEMORY {
             return wrong("--memory", "it must be at least 64MiB");
         }
@@ -138,6 +156,15 @@ impl BackupOptions {
                 .because(format!("nothing is between {} and {}", range.start, range.end)));
         }
         Ok(range)
+    }
+
+    /// The attribute columns that were asked for, ascending, each once; `None` means all.
+    pub(super) fn projection(&self, primary_key: &[PrimaryKeyColumn]) -> Option<Vec<String>> {
+        let mut columns = self.columns.clone()?;
+        columns.retain(|name| !primary_key.iter().any(|column| column.name == *name));
+        columns.sort();
+        columns.dedup();
+        Some(columns)
     }
 
     /// Shares the budget: 40 % pages, 40 % workers; 20 % stays for the rest. A table of `columns` Parquet columns costs every

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use object_store::Attributes;
+use object_store::Attribute;
 
 use super::lease_keeper::LeaseKeeper;
 use super::options::MemoryPlan;
@@ -17,7 +17,7 @@ use super::shares::Shares;
 use crate::catalog::{FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, PrimaryKey, RowSum};
-use crate::objectstore::{ObjectWriter, PartSizePolicy, UploadStore};
+use crate::objectstore::{ObjectWriter, PartSizePolicy, StorageClass, UploadStore};
 use crate::parquet_file::WriterSettings;
 use crate::runtime::{CpuPool, Progress, Shutdown};
 use crate::{Error, Kind, Result};
@@ -59,6 +59,7 @@ pub(super) struct RunContext {
     /// What all runs of the process share.
     pub shares: Shares,
     pub target_file_bytes: u64,
+    pub storage_class: Option<StorageClass>,
     pub cpu: CpuPool,
     pub progress: Arc<Progress>,
     /// The user's wish to stop.
@@ -179,7 +180,11 @@ impl OpenFile {
             writer: ObjectWriter::new(
                 store,
                 context.run.data_file(id),
-                Attributes::new(),
+                context
+                    .storage_class
+                    .map(|class| (Attribute::StorageClass, class.as_str()))
+                    .into_iter()
+                    .collect(),
                 PartSizePolicy::starting_at(context.memory.part_bytes),
                 1,
             ),

@@ -33,7 +33,19 @@ pub(super) struct Earlier {
     pub columns: Option<ColumnPlan>,
 }
 
-/// The newest unfinished run that this backup may continue: same keys, and the same table with the same definition.
+/// What a run is bound to.
+#[derive(Clone, Copy)]
+pub(super) struct Bound<'a> {
+    /// The table as it is now.
+    pub table: &'a TableDefinition,
+    /// The keys that are asked for.
+    pub key_range: &'a KeyRange,
+    /// The attribute columns that are asked for; `None` for all.
+    pub projection: Option<&'a [String]>,
+}
+
+/// The newest unfinished run that this backup may continue: same keys, same columns asked for, and the same table with the
+/// same definition.
 /// A run of more than seven days ago is not continued.
 ///
 /// A table that was dropped and created again is another table, whatever its name; its unfinished runs stay where
@@ -41,14 +53,15 @@ pub(super) struct Earlier {
 pub(super) async fn look_back(
     store: &dyn ObjectStore,
     path: &TablePath,
-    table: &TableDefinition,
-    key_range: &KeyRange,
+    bound: Bound<'_>,
 ) -> Result<Earlier> {
+    let Bound { table, key_range, projection } = bound;
     let same = |started: &StartedRun| {
         // Reserved throughput is often raised for a backup and changes no row.
         let now = TableDefinition { reserved: started.table.reserved, ..table.clone() };
         let age = Duration::try_from(Timestamp::now().duration_since(started.started_at)).unwrap_or_default();
-        started.table == now && started.key_range == *key_range && age < LONGEST_PAUSE
+        let same_rows = started.key_range == *key_range && started.projection.as_deref() == projection;
+        started.table == now && same_rows && age < LONGEST_PAUSE
     };
     let mut earlier = Earlier::default();
     let mut left_alone = 0;
@@ -58,7 +71,9 @@ pub(super) async fn look_back(
                 earlier.unfinished = Some((path, *started));
             }
             RunState::Committed(_, manifest)
-                if earlier.columns.is_none() && manifest.table.primary_key == table.primary_key =>
+                if earlier.columns.is_none()
+                    && manifest.table.primary_key == table.primary_key
+                    && manifest.projection.as_deref() == projection =>
             {
                 earlier.columns = Some(manifest.columns);
             }
@@ -70,7 +85,7 @@ pub(super) async fn look_back(
         tracing::warn!(
             table = path.table,
             runs = left_alone,
-            "unfinished runs of other keys, of another table definition or of over a week ago are left alone"
+            "unfinished runs of other keys or columns, of another table definition or of over a week ago are left alone"
         );
     }
     Ok(earlier)
@@ -167,9 +182,15 @@ async fn prove_or_delete(
     if object.size <= memory.total() {
         let permit = memory.acquire(object.size).await;
         let read = async { store.get(&path).await?.bytes().await };
-        let body = read.await.map_err(|error| read_failed(&path, error))?;
-        let plan = plan.clone();
-        let proved = cpu.run(move || prove(body, &plan)).await?;
+        let proved = match read.await.map_err(|error| read_failed(&path, error)) {
+            Ok(body) => {
+                let plan = plan.clone();
+                cpu.run(move || prove(body, &plan)).await?
+            }
+            // Archived objects cannot be read.
+            Err(error) if error.kind() == Kind::Refused => Err(error),
+            Err(error) => return Err(error),
+        };
         drop(permit);
         match proved {
             Ok(entry) if run.data_file(entry.id) == path => {

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::scan::Scan;
 use crate::columnar::{BatchBuilder, ColumnPlan, Sample};
-use crate::model::{KeyRange, Row, TableDefinition};
+use crate::model::{DefinedColumn, KeyRange, PrimaryKeyColumn, Row};
 use crate::parquet_file::{WriterSettings, choose_encodings};
 use crate::plainbuffer::RowReader;
 use crate::runtime::CpuPool;
@@ -31,11 +31,10 @@ pub(super) struct SampleCost {
     pub capacity_units: u64,
 }
 
-/// Reads the head rows of splits spread over the key space and plans the columns; those of the `previous` base stay. Bodies are kept until they add up
-/// to `memory_bytes`; a table of 2 MB cells is sampled with fewer rows.
+/// Reads the head rows of splits spread over the key space and plans the columns; those of the `previous` base stay. Bodies
+/// are kept until they add up to `memory_bytes`; a table of 2 MB cells is sampled with fewer rows.
 pub(super) async fn plan_columns(
     scan: &Scan,
-    table: &TableDefinition,
     splits: &[KeyRange],
     previous: Option<&ColumnPlan>,
     cpu: &CpuPool,
@@ -73,7 +72,7 @@ pub(super) async fn plan_columns(
         cost.rows += rows;
     }
     let batch_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
-    let (primary_key, defined) = (table.primary_key.clone(), table.defined_columns.clone());
+    let (primary_key, defined) = (scan.definition().primary_key.clone(), scan.defined_columns());
     let plan = cpu
         .run(move || {
             let plan = sample.plan(&primary_key, &defined)?;
@@ -84,6 +83,15 @@ pub(super) async fn plan_columns(
         })
         .await??;
     Ok((plan, cost))
+}
+
+/// The plan that fits these pages, with the encodings left as they are.
+pub(super) fn plan_of(
+    pages: &[Bytes],
+    primary_key: &[PrimaryKeyColumn],
+    defined: &[DefinedColumn],
+) -> Result<ColumnPlan> {
+    observe(Sample::default(), pages)?.0.plan(primary_key, defined)
 }
 
 async fn head_page(scan: &Scan, range: KeyRange, limit: i32) -> Result<(KeyRange, Page)> {

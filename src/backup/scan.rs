@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::model::{KeyRange, TableDefinition};
+use crate::model::{DefinedColumn, KeyRange, TableDefinition};
 use crate::runtime::ByteBudget;
 use crate::tablestore::{RangeRequest, TableStore};
 
@@ -16,14 +16,27 @@ const FIRST_RESERVE: u64 = 6 << 20;
 pub(super) struct Scan {
     pub client: TableStore,
     table: Arc<TableDefinition>,
+    projection: Option<Arc<[String]>>,
     /// Response bodies, requested or waiting.
     pub pages: ByteBudget,
     largest_page: Arc<AtomicU64>,
 }
 
 impl Scan {
-    pub(super) fn new(client: TableStore, table: TableDefinition, pages: ByteBudget) -> Scan {
-        Scan { client, table: Arc::new(table), pages, largest_page: Arc::new(AtomicU64::new(0)) }
+    /// `projection` names the attribute columns to read; `None` reads all.
+    pub(super) fn new(
+        client: TableStore,
+        table: TableDefinition,
+        projection: Option<Vec<String>>,
+        pages: ByteBudget,
+    ) -> Scan {
+        Scan {
+            client,
+            table: Arc::new(table),
+            projection: projection.map(Arc::from),
+            pages,
+            largest_page: Arc::new(AtomicU64::new(0)),
+        }
     }
 
     /// Table name.
@@ -31,10 +44,28 @@ impl Scan {
         &self.table.name
     }
 
-    /// The request for every cell of every row in `range`.
+    /// The table's definition.
+    pub(super) fn definition(&self) -> &TableDefinition {
+        &self.table
+    }
+
+    /// The predefined columns that are read.
+    pub(super) fn defined_columns(&self) -> Vec<DefinedColumn> {
+        let read = |column: &&DefinedColumn| {
+            self.projection.as_ref().is_none_or(|names| names.contains(&column.name))
+        };
+        self.table.defined_columns.iter().filter(read).cloned().collect()
+    }
+
+    /// The request for every row in `range`, with every cell of it or, in a projection, of the columns asked for. The key is
+    /// named with them: a row that has none of the columns is returned all the same.
     pub(super) fn request(&self, range: KeyRange) -> RangeRequest {
-        let key_names = self.table.primary_key.iter().map(|column| column.name.clone()).collect();
-        RangeRequest::everything(&self.table.name, key_names, range)
+        let key_names: Vec<_> = self.table.primary_key.iter().map(|column| column.name.clone()).collect();
+        let columns = match &self.projection {
+            None => Vec::new(),
+            Some(names) => key_names.iter().chain(names.iter()).cloned().collect(),
+        };
+        RangeRequest { columns, ..RangeRequest::everything(&self.table.name, key_names, range) }
     }
 
     /// Bytes to reserve before a page is requested: a quarter more than the largest page so far.

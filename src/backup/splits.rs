@@ -8,7 +8,7 @@ use crate::{Kind, Result};
 const DEFAULT_UNIT: u64 = 100 << 20;
 
 /// Smallest unit that the service takes.
-const SMALLEST_UNIT: u64 = 1 << 20;
+pub(super) const SMALLEST_UNIT: u64 = 1 << 20;
 
 /// Splits per worker that are wanted: with eight the idle tail of a scan is 6 to 12 %.
 const SPLITS_PER_WORKER: u64 = 8;
@@ -18,8 +18,10 @@ const SPLITS_PER_WORKER: u64 = 8;
 pub(super) struct Splits {
     /// Tile the range that was asked for, in key order.
     pub ranges: Vec<KeyRange>,
-    /// About how many bytes the table has, by the service's own estimate; 0 for a table below one unit.
+    /// About how many bytes the range has, by the service's own estimate; 0 when it is below one unit or not known.
     pub estimated_bytes: u64,
+    /// Whether the service has said anything.
+    pub known: bool,
     /// Read capacity units of the requests.
     pub capacity_units: u64,
 }
@@ -39,7 +41,12 @@ pub(super) async fn plan_splits(
         Ok(answer) => answer,
         Err(error) if matches!(error.kind(), Kind::Permission | Kind::Unsupported) => {
             tracing::warn!(table, %error, "no split points: the scan takes longer to get going");
-            return Ok(Splits { ranges: vec![range.clone()], estimated_bytes: 0, capacity_units: 0 });
+            return Ok(Splits {
+                ranges: vec![range.clone()],
+                estimated_bytes: 0,
+                known: false,
+                capacity_units: 0,
+            });
         }
         Err(error) => return Err(error),
     };
@@ -50,6 +57,7 @@ pub(super) async fn plan_splits(
         answer = client.compute_split_points_by_size(table, 1, i64::try_from(unit).ok(), None).await?;
         capacity_units += answer.read_capacity_units;
     }
-    let estimated_bytes = answer.points.len() as u64 * unit;
-    Ok(Splits { ranges: range.split_at(answer.points), estimated_bytes, capacity_units })
+    let ranges = range.split_at(answer.points);
+    let estimated_bytes = (ranges.len() as u64 - 1) * unit;
+    Ok(Splits { ranges, estimated_bytes, known: true, capacity_units })
 }

@@ -37,10 +37,7 @@ pub(super) async fn scan_all(
     estimated_bytes: u64,
 ) -> Result<WorkerUse> {
     let workers = context.memory.concurrency;
-    let useful = match estimated_bytes {
-        0 => workers,
-        bytes => usize::try_from(bytes / BYTES_PER_WORKER).unwrap_or(usize::MAX),
-    };
+    let useful = useful_workers(estimated_bytes, workers);
     let progress = context.progress.clone();
     let queue = Arc::new(SplitQueue::new(splits, workers, useful, estimated_bytes, progress));
     let context = Arc::new(context);
@@ -92,6 +89,14 @@ pub(super) async fn scan_all(
         _ => error.hint("run the same command again to go on where it stopped"),
     };
     Err(error.hint(format!("{done} of {split_count} key ranges are complete")))
+}
+
+/// How many of at most `workers` a table of that size should have; all where the size is not known.
+pub(super) fn useful_workers(estimated_bytes: u64, workers: usize) -> usize {
+    match estimated_bytes {
+        0 => workers,
+        bytes => usize::try_from(bytes / BYTES_PER_WORKER).unwrap_or(usize::MAX).clamp(1, workers),
+    }
 }
 
 /// Ends when the workers have had their time to close.

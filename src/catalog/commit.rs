@@ -74,6 +74,8 @@ pub async fn prepare_commit(
         source: started.source.clone(),
         table: started.table.clone(),
         key_range: started.key_range.clone(),
+        projection: started.projection.clone(),
+        storage_class: started.storage_class.clone(),
         started_at: started.started_at,
         finished_at,
         columns: started.columns.clone(),

@@ -119,6 +119,12 @@ pub struct Manifest {
     pub table: TableDefinition,
     /// The keys that were asked for; the file list tiles it.
     pub key_range: KeyRange,
+    /// The attribute columns that were asked for, ascending: the run is a projection. `None`: all, which is the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<Vec<String>>,
+    /// OSS storage class of the data objects, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
     /// When the first attempt started.
     pub started_at: Timestamp,
     /// When the manifest was written.
@@ -129,6 +135,18 @@ pub struct Manifest {
     pub file_list: FileListReference,
     /// Sums over the file list.
     pub totals: Totals,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.rows += other.rows;
+        self.cells += other.cells;
+        self.logical_bytes += other.logical_bytes;
+        self.files += other.files;
+        self.stored_bytes += other.stored_bytes;
+        self.row_sum += other.row_sum;
+        self.read += other.read;
+    }
 }
 
 #[derive(Deserialize)]

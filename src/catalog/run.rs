@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// What the scan of a run is bound to: written before the first data file, never changed.
 ///
-/// A later attempt continues the run only for the same table (creation time included) and the same key range, and
-/// with this column plan, since a name must never have two types in one base.
+/// A later attempt continues the run only for the same table (creation time included) the same key range and the same columns
+/// asked for, and with this column plan, since a name must never have two types in one base.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartedRun {
     /// 1.
@@ -32,6 +32,12 @@ pub struct StartedRun {
     pub table: TableDefinition,
     /// The keys that were asked for.
     pub key_range: KeyRange,
+    /// The attribute columns that were asked for, ascending; `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<Vec<String>>,
+    /// OSS storage class of the data objects, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
     /// When the first attempt started.
     pub started_at: Timestamp,
     /// The columns of every file of the run.

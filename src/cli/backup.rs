@@ -1,26 +1,33 @@
 //! `otsvault backup`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::Serialize;
+use futures::StreamExt;
+use globset::GlobMatcher;
 
 use super::connect::{KeyArgs, StoreArgs, StoredArgs, TableStoreArgs};
+use super::dry_run;
+use super::events::{Event, TableProgress};
 use super::source::SourceUrl;
-use super::{Output, print_json, print_line, progress, size};
-use crate::backup::{Backup, BackupOptions, Runtime, backup};
-use crate::catalog::{Consistency, Totals};
+use super::summary::{Failure, Summary, TableFailure, TableSummary};
+use super::tables::{is_name, parse_glob, select};
+use super::{Output, print_line, progress, size};
+use crate::backup::{BackupOptions, Runtime, TOOL, TableRun, backup_all};
 use crate::model::{KeyPart, PrimaryKey};
-use crate::runtime::{CpuPool, Progress, Shutdown, peak_resident_bytes};
-use crate::{Result, tablestore};
+use crate::runtime::{CpuPool, Progress, Shutdown};
+use crate::{Error, Kind, Result};
+use progress::Audience;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     otsvault backup ots://inst.cn-hangzhou/orders oss://backups/prod\n  \
+    otsvault backup 'ots://inst.cn-hangzhou/iot_*' oss://backups/prod --exclude '*_test'\n  \
     otsvault backup ots://inst/orders ./vault --ots-endpoint http://127.0.0.1:8080\n\n\
     Run the same command again after an interruption: it goes on where it stopped.")]
 pub(super) struct BackupArgs {
-    /// Table to copy: ots://instance[.region]/table
+    /// Table to copy: ots://instance[.region]/table; or many: a pattern with *, ?, [a-z], {a,b}
     source: SourceUrl,
     /// Vault to copy it into: oss://bucket/prefix, file:///dir or a path
     vault: String,
@@ -32,6 +39,12 @@ pub(super) struct BackupArgs {
     stored: StoredArgs,
     #[command(flatten)]
     keys: KeyArgs,
+    /// Leave out tables that match this pattern; can be repeated
+    #[arg(long, value_parser = parse_glob, value_name = "PATTERN")]
+    exclude: Vec<GlobMatcher>,
+    /// Tables copied at the same time; they share --concurrency and --memory
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    tables_at_once: usize,
     /// Key ranges read at the same time
     #[arg(long, default_value_t = 8, value_name = "N")]
     concurrency: usize,
@@ -59,106 +72,120 @@ pub(super) struct BackupArgs {
     /// Key to stop before, written as for --from-key
     #[arg(long, value_parser = parse_key, value_name = "JSON")]
     to_key: Option<PrimaryKey>,
+    /// Copy the key and these attribute columns only: a projection, labelled so wherever it is shown
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    columns: Option<Vec<String>>,
+    /// Say what a backup would take, and write nothing; reads at most 4,000 rows
+    #[arg(long)]
+    dry_run: bool,
+    /// Seconds between plain progress lines, and between progress events with --json
+    #[arg(long, default_value_t = 10.0, value_parser = parse_seconds, value_name = "SECONDS", help_heading = "Output")]
+    progress_every: f64,
 }
 
-/// What `--json` prints, and what the summary is made from.
-#[derive(Debug, Serialize)]
-pub(super) struct Summary {
-    table: String,
-    run: String,
-    consistency: Consistency,
-    totals: Totals,
-    /// This attempt's wall time.
-    seconds: f64,
-    resumed_entries: usize,
-    resumed_rows: u64,
-    planning_capacity_units: u64,
-    requests: tablestore::Counters,
-    peak_resident_bytes: Option<u64>,
+impl BackupArgs {
+    fn options(&self) -> BackupOptions {
+        BackupOptions {
+            concurrency: self.concurrency,
+            memory_bytes: self.memory,
+            target_file_bytes: self.target_file_size,
+            row_group_rows: self.row_group_rows,
+            row_group_bytes: self.row_group_size,
+            part_bytes: self.part_size,
+            zstd_level: self.zstd_level,
+            from_key: self.from_key.clone(),
+            to_key: self.to_key.clone(),
+            tables_at_once: self.tables_at_once,
+            columns: self.columns.clone(),
+            // Elsewhere the store knows how to name it.
+            storage_class: self.stored.storage_class().filter(|_| self.vault.starts_with("oss://")),
+        }
+    }
 }
 
-pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -> Result<()> {
-    let options = BackupOptions {
-        concurrency: args.concurrency,
-        memory_bytes: args.memory,
-        target_file_bytes: args.target_file_size,
-        row_group_rows: args.row_group_rows,
-        row_group_bytes: args.row_group_size,
-        part_bytes: args.part_size,
-        zstd_level: args.zstd_level,
-        from_key: args.from_key,
-        to_key: args.to_key,
-        ..BackupOptions::default()
-    };
+/// Copies the tables and says which exit code that is worth. An error that is returned has not been printed.
+pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -> Result<u8> {
+    let options = args.options();
     options.check()?;
     let client = args.table_store.connect(&args.source, &args.keys, args.store.network()?).await?;
-    let vault = args.store.open_or_create(&args.vault, &args.stored, &args.keys).await?;
+    let selection = select(&client, &args.source.table, &args.exclude).await?;
+    let new_table = |table: String| TableRun { table, progress: Arc::new(Progress::default()) };
+    let tables: Vec<_> = selection.tables.iter().cloned().map(new_table).collect();
     let runtime = Runtime {
         cpu: CpuPool::new(0)?,
         progress: Arc::new(Progress::default()),
         shutdown: shutdown.clone(),
     };
-    let bar = progress::start(runtime.progress.clone(), &args.source.table, output);
-    let outcome = backup(&client, &args.source.table, &vault, &options, &runtime).await;
-    bar.finish();
-    let done = outcome?;
-    let summary = Summary::new(&done, &runtime.progress, client.counters());
-    if output.json { print_json(&summary) } else { print_line(&summary.text(vault.url())) }
-}
-
-impl Summary {
-    pub(super) fn new(done: &Backup, progress: &Progress, requests: tablestore::Counters) -> Summary {
-        Summary {
-            table: done.manifest.table.name.clone(),
-            run: done.manifest.run.to_string(),
-            consistency: done.manifest.consistency,
-            totals: done.manifest.totals,
-            seconds: progress.elapsed().as_secs_f64(),
-            resumed_entries: done.resumed_entries,
-            resumed_rows: done.resumed_rows,
-            planning_capacity_units: done.planning_capacity_units,
-            requests,
-            peak_resident_bytes: peak_resident_bytes(),
+    if args.dry_run {
+        let vault = args.store.open_if_there(&args.vault, &args.keys).await?;
+        return dry_run::run(&client, &selection.tables, vault.as_ref(), &options, &runtime, output).await;
+    }
+    let vault = args.store.open_or_create(&args.vault, &args.stored, &args.keys).await?;
+    let with_events = output.json && !output.quiet;
+    if with_events {
+        Event::Started {
+            tool: TOOL,
+            source: &args.source.to_string(),
+            vault: vault.url(),
+            tables: &selection.tables,
+            skipped_indexes: &selection.indexes,
+        }
+        .print()?;
+    }
+    let audience = match (output.quiet, output.json) {
+        (true, _) => Audience::Nobody,
+        (false, true) => Audience::Scripts,
+        (false, false) => Audience::People,
+    };
+    let began = Instant::now();
+    let every = Duration::from_secs_f64(args.progress_every);
+    let display = progress::start(tables.clone(), audience, every);
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let mut outcomes = std::pin::pin!(backup_all(&client, &tables, &vault, &options, &runtime));
+    while let Some((index, outcome)) = outcomes.next().await {
+        let Some(TableRun { table, progress }) = tables.get(index) else { continue };
+        if with_events {
+            Event::Progress(Box::new(TableProgress::new(table, progress.snapshot(), None))).print()?;
+        }
+        match outcome {
+            Ok(backup) => {
+                let summary = TableSummary::new(&backup, progress);
+                if with_events {
+                    Event::TableDone(&summary).print()?;
+                }
+                done.push(summary);
+            }
+            Err(error) => {
+                display.say(&error.report());
+                let signal_code = shutdown.requested().map(|signal| signal.exit_code());
+                let failure =
+                    TableFailure { table: table.clone(), failure: Failure::new(&error, signal_code) };
+                if with_events {
+                    Event::TableFailed(&failure).print()?;
+                }
+                failed.push(failure);
+            }
         }
     }
-
-    /// The summary as a person reads it.
-    pub(super) fn text(&self, vault: &str) -> String {
-        let totals = &self.totals;
-        let read_rows = totals.rows - self.resumed_rows;
-        let rate = read_rows as f64 / self.seconds.max(1e-3);
-        let mut text = format!(
-            "backed up `{}` to {vault}\n  run         {} ({})\n  rows        {}\n  row-sum     {}\n  \
-             read        {} in {}, {} capacity units\n  stored      {} in {}{}\n  \
-             time        {:.1} s, {} rows/s",
-            self.table,
-            self.run,
-            self.consistency,
-            size::grouped(totals.rows),
-            totals.row_sum,
-            size::human(totals.read.response_bytes),
-            size::counted(totals.read.pages, "page"),
-            size::grouped(totals.read.capacity_units + self.planning_capacity_units),
-            size::human(totals.stored_bytes),
-            size::counted(totals.files, "file"),
-            size::times_smaller(totals.read.response_bytes, totals.stored_bytes),
-            self.seconds,
-            size::grouped(rate as u64),
-        );
-        if self.resumed_entries > 0 {
-            let rows = size::grouped(self.resumed_rows);
-            text.push_str(&format!(
-                "\n  resumed     {rows} rows in {} intervals were done",
-                self.resumed_entries
-            ));
-        }
-        if let Some(bytes) = self.peak_resident_bytes {
-            text.push_str(&format!("\n  peak memory {}", size::human(bytes)));
-        }
-        text
+    display.finish();
+    let seconds = began.elapsed().as_secs_f64();
+    let nothing_to_say = is_name(&args.source.table) && done.is_empty();
+    let summary = Summary::new(vault.url(), done, failed, selection.indexes, seconds, client.counters());
+    if output.json {
+        Event::Finished(&summary).print()?;
+    } else if !nothing_to_say {
+        print_line(&summary.text())?;
     }
+    Ok(summary.exit_code)
 }
 
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    (0.01..=86_400.0)
+        .contains(&seconds)
+        .then_some(seconds)
+        .ok_or_else(|| "it must be 0.01 to 86400".to_owned())
+}
 /// A key as a JSON array: strings, integers, `{"binary": "hex"}`, `"inf_min"` and `"inf_max"` as `{"inf": …}` are
 /// not needed, since a prefix says the same.
 fn parse_key(text: &str) -> Result<PrimaryKey, String> {

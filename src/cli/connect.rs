@@ -69,6 +69,12 @@ pub(super) struct StoredArgs {
     sse: Option<ServerSideEncryption>,
 }
 
+impl StoredArgs {
+    pub(super) fn storage_class(&self) -> Option<StorageClass> {
+        self.storage_class
+    }
+}
+
 impl TableStoreArgs {
     /// Looks for the access key at once: without one nothing should be begun.
     pub(super) async fn connect(
@@ -138,6 +144,15 @@ impl StoreArgs {
         keys: &KeyArgs,
     ) -> Result<Vault> {
         Vault::open_or_create(self.root(vault, stored, keys, true)?).await
+    }
+
+    /// `None` when there is no vault yet.
+    pub(super) async fn open_if_there(&self, vault: &str, keys: &KeyArgs) -> Result<Option<Vault>> {
+        match self.open(vault, keys).await {
+            Ok(vault) => Ok(Some(vault)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn open(&self, vault: &str, keys: &KeyArgs) -> Result<Vault> {

@@ -1,13 +1,14 @@
 //! `otsvault demo`: the whole product in under a minute, on this machine alone.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
+use super::progress::Audience;
 use super::{Output, print_json, print_line, progress, size};
-use crate::backup::{BackupOptions, Runtime, backup};
+use crate::backup::{BackupOptions, Runtime, TableRun, backup};
 use crate::catalog::{Totals, Vault};
 use crate::credentials::Credentials;
 use crate::model::RowSum;
@@ -17,6 +18,9 @@ use crate::sandbox::{Sandbox, SandboxDescription, SandboxOptions};
 use crate::tablestore::{TableStore, TableStoreConfig};
 use crate::verify::read_back;
 use crate::{Error, Kind, Result};
+
+/// Interval of plain progress lines.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -125,9 +129,11 @@ async fn back_up_and_prove(
     let runtime =
         Runtime { cpu: cpu.clone(), progress: Arc::new(Progress::default()), shutdown: shutdown.clone() };
     let began = Instant::now();
-    let bar = progress::start(runtime.progress.clone(), table, output);
+    let audience = if output.quiet || output.json { Audience::Nobody } else { Audience::People };
+    let shown = TableRun { table: table.to_owned(), progress: runtime.progress.clone() };
+    let display = progress::start(vec![shown], audience, PROGRESS_INTERVAL);
     let done = backup(client, table, vault, &BackupOptions::default(), &runtime).await;
-    bar.finish();
+    display.finish();
     let done = done?;
     let backup_seconds = began.elapsed().as_secs_f64();
     let began = Instant::now();

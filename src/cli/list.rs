@@ -29,6 +29,9 @@ struct Line {
     /// `committed` or `unfinished`.
     state: &'static str,
     consistency: Option<Consistency>,
+    /// The attribute columns, where not all were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projection: Option<Vec<String>>,
     started_at: jiff::Timestamp,
     finished_at: Option<jiff::Timestamp>,
     totals: Option<Totals>,
@@ -54,13 +57,14 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<()> {
 impl Line {
     fn new(instance: &str, table: &str, run: &RunState) -> Line {
         let path = run.path();
-        let line = |state, consistency, started_at, finished_at, totals| Line {
+        let line = |state, consistency, projection, started_at, finished_at, totals| Line {
             instance: instance.to_owned(),
             table: table.to_owned(),
             run: path.run.to_string(),
             chain: path.chain.to_string(),
             state,
             consistency,
+            projection,
             started_at,
             finished_at,
             totals,
@@ -69,11 +73,14 @@ impl Line {
             RunState::Committed(_, manifest) => line(
                 "committed",
                 Some(manifest.consistency),
+                manifest.projection.clone(),
                 manifest.started_at,
                 Some(manifest.finished_at),
                 Some(manifest.totals),
             ),
-            RunState::Unfinished(_, started) => line("unfinished", None, started.started_at, None, None),
+            RunState::Unfinished(_, started) => {
+                line("unfinished", None, started.projection.clone(), started.started_at, None, None)
+            }
         }
     }
 }
@@ -81,7 +88,11 @@ impl Line {
 fn table_text(lines: &[Line]) -> String {
     let mut rows = vec![["TABLE", "RUN", "STATE", "ROWS", "STORED", "FINISHED"].map(str::to_owned)];
     for line in lines {
-        let state = line.consistency.map_or_else(|| line.state.to_owned(), |label| format!("base, {label}"));
+        let mut state =
+            line.consistency.map_or_else(|| line.state.to_owned(), |label| format!("base, {label}"));
+        if line.projection.is_some() {
+            state.push_str(", projection");
+        }
         rows.push([
             format!("{}/{}", line.instance, line.table),
             line.run.clone(),

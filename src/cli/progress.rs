@@ -1,86 +1,186 @@
-//! Progress on stderr: a line that redraws itself on a terminal, a plain line every ten seconds elsewhere.
+//! Progress: lines that redraw themselves on a terminal, plain lines at intervals elsewhere (both on stderr), or events on
+//! stdout.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Output, size};
-use crate::runtime::{Progress, ProgressSnapshot};
+use super::events::{Event, Rates, TableProgress};
+use super::size;
+use crate::backup::TableRun;
+use crate::runtime::{Phase, ProgressSnapshot};
 
-/// Interval of plain lines.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval on a terminal.
+const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Length of a bar, in steps.
+const STEPS: u64 = 1_000;
+
+/// Ranges that are named as the slowest.
+const SLOWEST: usize = 2;
+
+/// For whom progress is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    Nobody,
+    People,
+    Scripts,
+}
 
 /// A running display; [`Display::finish`] ends it.
 pub(super) struct Display {
-    bar: ProgressBar,
+    bars: Option<Bars>,
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// Shows `progress` until finished.
-pub(super) fn start(progress: Arc<Progress>, table: &str, output: Output) -> Display {
-    if output.quiet {
-        return Display { bar: ProgressBar::hidden(), task: None };
-    }
+/// Shows the progress of `tables` until finished, `every` so often where it is not a terminal that shows it.
+pub(super) fn start(tables: Vec<TableRun>, audience: Audience, every: Duration) -> Display {
     let on_terminal = std::io::stderr().is_terminal();
-    let bar = if on_terminal { ProgressBar::new(1) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{spinner} {prefix} [{bar:24}] {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar.set_prefix(table.to_owned());
-    let interval = if on_terminal { Duration::from_millis(200) } else { PLAIN_INTERVAL };
-    let (ticking, table) = (bar.clone(), table.to_owned());
-    let task = tokio::spawn(async move {
-        let mut last = progress.snapshot();
-        loop {
-            tokio::time::sleep(interval).await;
-            let now = progress.snapshot();
-            if on_terminal {
-                ticking.set_length(now.splits_total.max(1));
-                ticking.set_position(now.splits_done);
-                ticking.set_message(line(&now, &now));
-                ticking.tick();
-            } else {
-                eprintln!("{table}: {}", line(&now, &last));
-            }
-            last = now;
+    match audience {
+        Audience::Nobody => Display { bars: None, task: None },
+        Audience::People if on_terminal => {
+            let bars = Bars::new();
+            let drawing = bars.clone();
+            let task = tokio::spawn(async move {
+                let mut drawing = drawing;
+                loop {
+                    drawing.draw(&tables);
+                    tokio::time::sleep(TERMINAL_INTERVAL).await;
+                }
+            });
+            Display { bars: Some(bars), task: Some(task) }
         }
-    });
-    Display { bar, task: Some(task) }
+        Audience::People | Audience::Scripts => {
+            let task = tokio::spawn(async move {
+                let mut last: Vec<Option<ProgressSnapshot>> = vec![None; tables.len()];
+                loop {
+                    tokio::time::sleep(every).await;
+                    for (table, last) in tables.iter().zip(&mut last) {
+                        let now = table.progress.snapshot();
+                        if !now.phase.is_working() {
+                            continue;
+                        }
+                        if audience == Audience::People {
+                            eprintln!("{}: {}", table.table, line(&now, last.as_ref()));
+                        } else {
+                            let progress = TableProgress::new(&table.table, now.clone(), last.as_ref());
+                            // Whoever read the events has gone; the backup goes on.
+                            let _ = Event::Progress(Box::new(progress)).print();
+                        }
+                        *last = Some(now);
+                    }
+                }
+            });
+            Display { bars: None, task: Some(task) }
+        }
+    }
 }
 
 impl Display {
-    /// Removes the line.
+    /// Removes the lines.
     pub(super) fn finish(self) {
         if let Some(task) = self.task {
             task.abort();
         }
-        self.bar.finish_and_clear();
+        if let Some(bars) = self.bars {
+            // A terminal that is gone needs no cleaning.
+            let _ = bars.all.clear();
+        }
+    }
+
+    /// Says something above the lines, on stderr.
+    pub(super) fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
     }
 }
 
-/// `1,234,000 rows, 456.0 MiB read, 61,700 rows/s, 22.8 MiB/s, 12/128 ranges, about 3 min left`.
-fn line(now: &ProgressSnapshot, last: &ProgressSnapshot) -> String {
-    // On a terminal the rate is the average; plain lines say what happened since the last one.
-    let since = if now == last { 0 } else { last.elapsed_ms };
-    let (rows, bytes) = if now == last {
-        (now.rows, now.response_bytes)
-    } else {
-        (now.rows - last.rows, now.response_bytes - last.response_bytes)
-    };
-    let seconds = ((now.elapsed_ms - since) as f64 / 1000.0).max(1e-3);
+/// One line per table that is being copied, below one for all where there are several.
+#[derive(Clone)]
+struct Bars {
+    all: MultiProgress,
+    tables: HashMap<usize, ProgressBar>,
+    sum: Option<ProgressBar>,
+}
+
+impl Bars {
+    fn new() -> Bars {
+        Bars { all: MultiProgress::new(), tables: HashMap::new(), sum: None }
+    }
+
+    fn draw(&mut self, tables: &[TableRun]) {
+        let snapshots: Vec<_> = tables.iter().map(|table| table.progress.snapshot()).collect();
+        if tables.len() > 1 {
+            let sum = self.sum.get_or_insert_with(|| self.all.add(bar("{spinner} {msg}")));
+            sum.set_message(sum_line(&snapshots));
+            sum.tick();
+        }
+        for (index, (table, now)) in tables.iter().zip(&snapshots).enumerate() {
+            if !now.phase.is_working() {
+                if let Some(bar) = self.tables.remove(&index) {
+                    bar.finish_and_clear();
+                    self.all.remove(&bar);
+                }
+                continue;
+            }
+            let bar = self.tables.entry(index).or_insert_with(|| {
+                let bar = self.all.add(bar("{spinner} {prefix} [{bar:24}] {msg}"));
+                bar.set_prefix(table.table.clone());
+                bar
+            });
+            bar.set_position((now.share_read * STEPS as f64) as u64);
+            bar.set_message(line(now, None));
+            bar.tick();
+        }
+    }
+}
+
+fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(STEPS);
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("=> "));
+    bar
+}
+
+/// `3 of 12 tables, 1,234,000 rows, 456.0 MiB read`.
+fn sum_line(tables: &[ProgressSnapshot]) -> String {
+    let ended = tables.iter().filter(|table| table.phase == Phase::Ended).count();
+    let sum = |count: fn(&ProgressSnapshot) -> u64| tables.iter().map(count).sum::<u64>();
+    format!(
+        "{ended} of {}, {} rows, {} read",
+        size::counted(tables.len() as u64, "table"),
+        size::grouped(sum(|table| table.rows)),
+        size::human(sum(|table| table.response_bytes)),
+    )
+}
+
+/// `61 %, 1,234,000 rows, 456.0 MiB read, 61,700 rows/s, 22.8 MiB/s, about 3 min left; most left: range 17 43 %`. Rates are since
+/// `last`, or since the beginning.
+fn line(now: &ProgressSnapshot, last: Option<&ProgressSnapshot>) -> String {
+    match now.phase {
+        Phase::Planning => return "planning".to_owned(),
+        Phase::Committing => return "committing".to_owned(),
+        Phase::Waiting | Phase::Scanning | Phase::Ended => {}
+    }
     let mut text = format!(
-        "{} rows, {} read, {} rows/s, {}/s, {}/{} ranges",
+        "{:.0} %, {} rows, {} read, {}",
+        now.share_read * 100.0,
         size::grouped(now.rows),
         size::human(now.response_bytes),
-        size::grouped((rows as f64 / seconds) as u64),
-        size::human((bytes as f64 / seconds) as u64),
-        now.splits_done,
-        now.splits_total,
+        Rates::between(last, now).text(),
     );
-    if now.splits_done > 0 && now.splits_total > now.splits_done {
-        let left = now.elapsed_ms / 1000 * (now.splits_total - now.splits_done) / now.splits_done;
-        text.push_str(&format!(", about {} left", duration(left)));
+    if let Some(left) = now.time_left() {
+        text.push_str(&format!(", about {} left", duration(left.as_secs())));
+    }
+    let slowest = now.running.iter().take(SLOWEST);
+    let slowest = slowest.map(|range| format!("range {} {:.0} %", range.id, range.share_left * 100.0));
+    let slowest: Vec<_> = slowest.collect();
+    if !slowest.is_empty() && now.splits_total > 1 {
+        text.push_str(&format!("; most left: {}", slowest.join(", ")));
     }
     text
 }
@@ -96,25 +196,49 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::RangeProgress;
 
-    #[test]
-    fn a_line_says_rows_rates_and_what_is_left() {
-        let now = ProgressSnapshot {
+    fn snapshot() -> ProgressSnapshot {
+        ProgressSnapshot {
+            phase: Phase::Scanning,
             elapsed_ms: 20_000,
+            scanning_ms: 18_000,
             rows: 2_000_000,
             pages: 400,
             response_bytes: 700 << 20,
-            stored_bytes: 0,
-            files: 0,
-            read_capacity_units: 0,
             splits_total: 100,
             splits_done: 10,
             share_read: 0.1,
-            running: Vec::new(),
-        };
+            running: vec![
+                RangeProgress { id: 17, pages: 3, share_left: 0.75 },
+                RangeProgress { id: 3, pages: 30, share_left: 0.25 },
+            ],
+            ..ProgressSnapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_line_says_rows_rates_what_is_left_and_where() {
         assert_eq!(
-            line(&now, &now),
-            "2,000,000 rows, 700.0 MiB read, 100,000 rows/s, 35.0 MiB/s, 10/100 ranges, about 3 min left"
+            line(&snapshot(), None),
+            "10 %, 2,000,000 rows, 700.0 MiB read, 100,000 rows/s, 35.0 MiB/s, about 2 min left; most left: range 17 \
+             75 %, range 3 25 %"
         );
+        let planning = ProgressSnapshot { phase: Phase::Planning, ..ProgressSnapshot::default() };
+        assert_eq!(line(&planning, None), "planning");
+    }
+
+    #[test]
+    fn many_tables_have_a_line_for_all() {
+        let ended = ProgressSnapshot { phase: Phase::Ended, ..snapshot() };
+        let waiting = ProgressSnapshot::default();
+        assert_eq!(sum_line(&[snapshot(), ended, waiting]), "1 of 3 tables, 4,000,000 rows, 1.4 GiB read");
+    }
+
+    #[test]
+    fn rates_are_since_the_last_look() {
+        let now = snapshot();
+        let last = ProgressSnapshot { elapsed_ms: 10_000, rows: 1_900_000, ..now.clone() };
+        assert!(line(&now, Some(&last)).contains("10,000 rows/s, 0 B/s"), "{}", line(&now, Some(&last)));
     }
 }

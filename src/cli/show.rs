@@ -91,7 +91,7 @@ impl Shown {
     fn text(&self, with_files: bool) -> String {
         let Manifest { table, totals, .. } = &self.manifest;
         let mut text = format!(
-            "{}/{}\n  run           {} ({}, {})\n  taken         {} to {}\n  keys          {} to {}\n  \
+            "{}/{}\n  run           {} ({}, {}{})\n  taken         {} to {}\n  keys          {} to {}\n  \
              rows          {}\n  cells         {}\n  row-sum       {}\n  data          {} by the service's size rule\n  \
              stored        {} in {}{}\n  read          {} in {}, {} capacity units\n  \
              options       time to live {}, max versions {}",
@@ -100,6 +100,7 @@ impl Shown {
             self.manifest.run,
             "base",
             self.manifest.consistency,
+            if self.manifest.projection.is_some() { ", projection" } else { "" },
             self.manifest.started_at.strftime("%Y-%m-%d %H:%M:%SZ"),
             self.manifest.finished_at.strftime("%Y-%m-%d %H:%M:%SZ"),
             self.manifest.key_range.start,
@@ -123,6 +124,15 @@ impl Shown {
             ),
             table.options.max_versions.map_or_else(|| "unknown".to_owned(), |versions| versions.to_string()),
         );
+        if let Some(columns) = &self.manifest.projection {
+            text.push_str(&format!(
+                "\n  projection    {}; the table's other columns are not in it",
+                columns.join(", ")
+            ));
+        }
+        if let Some(class) = &self.manifest.storage_class {
+            text.push_str(&format!("\n  storage class {class}"));
+        }
         text.push_str(&format!("\n  path          {}\n\ncolumns\n", self.path));
         text.push_str(&indented(&self.columns()));
         if with_files {

@@ -1,12 +1,14 @@
 //! `ots://<instance>[.<region>]/<table>`.
 
+use std::fmt;
 use std::str::FromStr;
 
-/// Where a table is.
+/// Where a table is, or tables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceUrl {
     pub instance: String,
     pub region: Option<String>,
+    /// A name, or a pattern of names.
     pub table: String,
 }
 
@@ -15,6 +17,13 @@ impl SourceUrl {
     pub(super) fn public_endpoint(&self) -> Option<String> {
         let region = self.region.as_ref()?;
         Some(format!("https://{}.{region}.ots.aliyuncs.com", self.instance))
+    }
+}
+
+impl fmt::Display for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let region = self.region.as_ref().map(|region| format!(".{region}")).unwrap_or_default();
+        write!(f, "ots://{}{region}/{}", self.instance, self.table)
     }
 }
 
@@ -46,6 +55,7 @@ mod tests {
     fn sources_name_an_instance_and_a_table_and_maybe_a_region() {
         let source: SourceUrl = "ots://inst.cn-hangzhou/orders".parse().unwrap();
         assert_eq!(source.public_endpoint().unwrap(), "https://inst.cn-hangzhou.ots.aliyuncs.com");
+        assert_eq!(source.to_string(), "ots://inst.cn-hangzhou/orders");
         assert_eq!("ots://inst/orders".parse::<SourceUrl>().unwrap().public_endpoint(), None);
         for wrong in ["inst/orders", "ots://inst", "ots:///t", "ots://i/", "ots://i/a/b", "oss://b/p"] {
             assert!(wrong.parse::<SourceUrl>().is_err(), "{wrong}");

@@ -10,7 +10,6 @@ use serde::Serialize;
 /// Live totals of one run. Added to once per page or file, never per row.
 #[derive(Debug)]
 pub struct Progress {
-    began: Instant,
     rows: AtomicU64,
     pages: AtomicU64,
     response_bytes: AtomicU64,
@@ -24,8 +23,36 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct ScanProgress {
+    phase: Phase,
+    began: Option<Instant>,
+    scanning: Option<Instant>,
+    ended: Option<Instant>,
     running: BTreeMap<u64, RangeProgress>,
     share_read: f64,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not begun.
+    #[default]
+    Waiting,
+    /// Looking for an unfinished run, split points, a sample.
+    Planning,
+    /// Reading rows.
+    Scanning,
+    /// Making it exist.
+    Committing,
+    /// Over, well or not.
+    Ended,
+}
+
+impl Phase {
+    /// Whether something is going on.
+    pub fn is_working(self) -> bool {
+        !matches!(self, Phase::Waiting | Phase::Ended)
+    }
 }
 
 /// One key range that is being read.
@@ -40,10 +67,14 @@ pub struct RangeProgress {
 }
 
 /// [`Progress`] at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ProgressSnapshot {
-    /// Since the run began.
+    /// Where the run is.
+    pub phase: Phase,
+    /// Since the run began, until it ended.
     pub elapsed_ms: u64,
+    /// Since the first row was asked for, planning not included.
+    pub scanning_ms: u64,
     /// Rows decoded.
     pub rows: u64,
     /// GetRange pages decoded.
@@ -69,7 +100,6 @@ pub struct ProgressSnapshot {
 impl Default for Progress {
     fn default() -> Progress {
         Progress {
-            began: Instant::now(),
             rows: AtomicU64::new(0),
             pages: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
@@ -128,20 +158,38 @@ impl Progress {
         self.scan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time since the run began.
+    /// The run comes to a phase.
+    pub fn enter(&self, phase: Phase) {
+        let now = Instant::now();
+        let mut scan = self.scan();
+        scan.phase = phase;
+        match phase {
+            Phase::Planning => scan.began = Some(now),
+            Phase::Scanning => scan.scanning = Some(now),
+            Phase::Ended => scan.ended = Some(now),
+            Phase::Waiting | Phase::Committing => {}
+        }
+    }
+
+    /// Time since the run began, until it ended.
     pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        let scan = self.scan();
+        scan.since(scan.began)
     }
 
     /// All counters now.
     pub fn snapshot(&self) -> ProgressSnapshot {
-        let (mut running, share_read) = {
-            let scan = self.scan();
-            (scan.running.values().copied().collect::<Vec<_>>(), scan.share_read)
-        };
+        let scan = self.scan();
+        let mut running: Vec<_> = scan.running.values().copied().collect();
+        let (phase, share_read) = (scan.phase, scan.share_read);
+        let [elapsed_ms, scanning_ms] = [scan.began, scan.scanning]
+            .map(|start| u64::try_from(scan.since(start).as_millis()).unwrap_or(u64::MAX));
+        drop(scan);
         running.sort_by(|a, b| b.share_left.total_cmp(&a.share_left));
         ProgressSnapshot {
-            elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            phase,
+            elapsed_ms,
+            scanning_ms,
             rows: self.rows.load(Relaxed),
             pages: self.pages.load(Relaxed),
             response_bytes: self.response_bytes.load(Relaxed),
@@ -153,5 +201,22 @@ impl Progress {
             share_read,
             running,
         }
+    }
+}
+
+impl ScanProgress {
+    fn since(&self, start: Option<Instant>) -> Duration {
+        let end = self.ended.unwrap_or_else(Instant::now);
+        start.map_or(Duration::ZERO, |start| end.saturating_duration_since(start))
+    }
+}
+
+impl ProgressSnapshot {
+    /// About how long the scan will take yet, going by the share that is read; `None` while too little is.
+    pub fn time_left(&self) -> Option<Duration> {
+        let known = self.phase == Phase::Scanning && self.share_read > 0.002;
+        known.then(|| {
+            Duration::from_millis(self.scanning_ms).mul_f64((1.0 - self.share_read) / self.share_read)
+        })
     }
 }
