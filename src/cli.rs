@@ -52,7 +52,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Copy a table into a vault, or go on with an interrupted copy
-    Backup(backup::BackupArgs),
+    Backup(Box<backup::BackupArgs>),
     /// List the tables and backups in a vault
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
         match cli.command {
-            Command::Backup(args) => return backup::run(args, output, &shutdown).await,
+            Command::Backup(args) => return backup::run(*args, output, &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]
