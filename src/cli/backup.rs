@@ -14,10 +14,10 @@ use super::source::SourceUrl;
 use super::summary::{Failure, Summary, TableFailure, TableSummary};
 use super::tables::{is_name, parse_glob, select};
 use super::{Output, print_line, progress, size};
+use crate::Result;
 use crate::backup::{BackupOptions, Runtime, TOOL, TableRun, backup_all};
 use crate::model::{KeyPart, PrimaryKey};
 use crate::runtime::{CpuPool, Progress, Shutdown};
-use crate::{Error, Kind, Result};
 use progress::Audience;
 
 #[derive(Debug, Args)]
