@@ -34,15 +34,16 @@ impl Language {
         PROVISIONED[self as usize].get_or_init(provision).as_ref().map_err(String::as_str)
     }
 
-    /// What its Table Store SDK has that not all of them have: `splits` of a new table, the row `after` an update,
-    /// `atomic` batches, filters that `page` through columns.
-    pub fn table_store_features(self) -> &'static [&'static str] {
-        match self {
-            Language::Python => &["splits"],
+    /// Whether its Table Store SDK has something that not all of them have: `splits` of a new table, the row `after` an update,
+    /// `atomic` batches, filters that `page` through columns, the bits of a NaN (JavaScript promises one NaN only).
+    pub fn has(self, what: &str) -> bool {
+        let has: &[&str] = match self {
+            Language::Python => &["splits", "nan"],
             Language::Node => &["after", "page"],
-            Language::Go => &["after", "page", "atomic"],
-            Language::Java => &["after", "page", "atomic"],
-        }
+            Language::Go => &["after", "page", "atomic", "nan"],
+            Language::Java => &["after", "page", "atomic", "nan"],
+        };
+        has.contains(&what)
     }
 
     /// The script behind [`crate::sdk::Sdk`].

@@ -5,11 +5,13 @@
 //! language that is not on this machine is reported as ignored, by case and once more at the end, unless `CI=true`, where
 //! it fails.
 
+mod exchange;
 mod go;
 mod java;
 mod language;
 mod node;
 mod object_storage;
+mod ours;
 mod provision;
 mod python;
 mod sandbox_process;
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
         cases.extend(language::ALL.map(|language| table_store_case(sentence, language, scenario)));
     }
     cases.extend(object_storage::cases());
+    cases.push(needing_all(
+        "what_one_sdk_wrote_the_others_and_ours_read",
+        exchange::everybody_reads_what_anybody_wrote,
+    ));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), cases);
     for (language, reason) in language::missing() {
         eprintln!("SKIPPED: no case in {language} ran: {reason}");
@@ -91,4 +97,13 @@ fn judged<T>(
         Err(reason) if std::env::var("CI").as_deref() == Ok("true") => Err(Failed::from(reason)),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     }
+}
+
+/// A case that cannot run without every language.
+fn needing_all(name: &str, work: fn() -> Result<(), String>) -> Trial {
+    let run = move || {
+        let missing = language::ALL.into_iter().find_map(|language| language.interpreter().err());
+        judged(missing.map_or(Ok(()), Err), |()| Ok(work()?))
+    };
+    Trial::ignorable_test(name, run).with_kind("all")
 }

@@ -73,7 +73,7 @@ impl Sdk {
 
     /// Whether the SDK has something that not all of them have.
     pub fn has(&self, what: &str) -> bool {
-        self.language.table_store_features().contains(&what)
+        self.language.has(what)
     }
 
     /// Makes a call. Panics, with the call, when the SDK ends, hangs or talks nonsense.

@@ -72,9 +72,10 @@ public final class TableStore {
             configuration.setEnableResponseCompression(true);
             configuration.setEnableResponseContentMD5Checking(true);
         }
-        ServiceCredentials credentials = flavour.equals("v4")
-                ? new V4Credentials(id, secret, null, text(sandbox, "region"))
-                : new DefaultCredentials(id, secret);
+        ServiceCredentials credentials = new DefaultCredentials(id, secret);
+        if (flavour.equals("v4")) {
+            credentials = V4Credentials.createByServiceCredentials(credentials, text(sandbox, "region"));
+        }
         client = new SyncClient(
                 text(sandbox, "ots_endpoint"), new DefaultCredentialProvider(credentials), text(sandbox, "instance"),
                 configuration, new ResourceManager(configuration, null));
