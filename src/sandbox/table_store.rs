@@ -35,6 +35,8 @@ mod table;
 mod tables;
 mod transaction;
 
+pub use operations::OPERATIONS;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -9,6 +9,7 @@ mod limits;
 mod oracle;
 mod partitions;
 mod reads;
+mod refusals;
 mod shards;
 mod stream_records;
 mod streams;
