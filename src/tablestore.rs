@@ -70,6 +70,19 @@ impl TableStore {
         })))
     }
 
+    /// A client that sends nothing: every request gets `body` as the body of a success, and is not repeated. How the
+    /// fuzz targets reach the readers of answers.
+    #[doc(hidden)]
+    pub fn answered_by(body: bytes::Bytes) -> TableStore {
+        TableStore(Arc::new(Inner {
+            endpoint: String::new(),
+            instance: "fuzz".to_owned(),
+            retry_budget: std::time::Duration::ZERO,
+            transport: transport::Transport::answering(body),
+            counters: counters::SharedCounters::default(),
+        }))
+    }
+
     /// The instance that every request names.
     pub fn instance(&self) -> &str {
         &self.0.instance

@@ -49,6 +49,9 @@ mod signing_v1;
 mod uploads;
 mod xml;
 
+#[doc(hidden)]
+pub use xml::read_every_xml;
+
 /// One bucket. Cheap to clone; clones share connections and the clock correction.
 #[derive(Debug, Clone)]
 pub struct OssStore {

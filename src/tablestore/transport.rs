@@ -23,7 +23,7 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(300);
 const FIRST_ALLOCATION: usize = 8 << 20;
 
 pub(super) struct Transport {
-    http: reqwest::Client,
+    carrier: Carrier,
     endpoint: String,
     credentials: CredentialsProvider,
     signer: Signer,
@@ -33,7 +33,15 @@ pub(super) struct Transport {
     bodies: BodyBuffers,
 }
 
+/// What takes requests to their answers.
+enum Carrier {
+    Http(reqwest::Client),
+    /// Nothing is sent; this is the answer to everything.
+    Prepared(Answer),
+}
+
 /// A complete answer.
+#[derive(Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
@@ -70,7 +78,7 @@ impl Transport {
         let http =
             http.build().map_err(|error| Error::new(Kind::Io, "set up the HTTP client").source(error))?;
         Ok(Transport {
-            http,
+            carrier: Carrier::Http(http),
             endpoint: url.as_str().trim_end_matches('/').to_owned(),
             credentials: config.credentials,
             signer: Signer::new(config.instance, config.signature),
@@ -79,6 +87,27 @@ impl Transport {
             max_response_bytes: config.max_response_bytes,
             bodies: BodyBuffers::default(),
         })
+    }
+
+    /// Answers every request with `body`, as a success without an MD5.
+    pub(super) fn answering(config: TableStoreConfig, body: Bytes) -> Transport {
+        let answer = Answer {
+            status: 200,
+            body,
+            request_id: Some("prepared".to_owned()),
+            md5: None,
+            content_type: None,
+        };
+        Transport {
+            carrier: Carrier::Prepared(answer),
+            endpoint: config.endpoint,
+            credentials: config.credentials,
+            signer: Signer::new(config.instance, config.signature),
+            verify_md5: false,
+            priority: None,
+            max_response_bytes: config.max_response_bytes,
+            bodies: BodyBuffers::default(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -98,6 +127,10 @@ impl Transport {
         md5: &str,
         credentials: &Credentials,
     ) -> Result<Answer, Failure> {
+        let http = match &self.carrier {
+            Carrier::Http(http) => http,
+            Carrier::Prepared(answer) => return Ok(answer.clone()),
+        };
         let mut headers = HeaderMap::new();
         let now = jiff::Timestamp::now();
         let priority =
@@ -107,7 +140,7 @@ impl Transport {
             value.set_sensitive(name.starts_with("x-ots-signature") || name == "x-ots-ststoken");
             headers.insert(HeaderName::from_static(name), value);
         }
-        let request = self.http.post(format!("{}/{operation}", self.endpoint)).headers(headers).body(body);
+        let request = http.post(format!("{}/{operation}", self.endpoint)).headers(headers).body(body);
         let response = request.send().await.map_err(Failure::transport)?;
 
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());

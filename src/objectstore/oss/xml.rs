@@ -256,6 +256,21 @@ pub(crate) fn delete_body<'a>(keys: impl IntoIterator<Item = &'a str>) -> String
     format!("<Delete><Quiet>false</Quiet>{keys}</Delete>")
 }
 
+/// Runs every reader over `body`, for the fuzz target, and says how many take it.
+#[doc(hidden)]
+pub fn read_every_xml(body: &[u8]) -> usize {
+    let taken = [
+        service_error(body).is_some(),
+        list_page(body).is_ok(),
+        upload_id(body).is_ok(),
+        completed(body).is_ok(),
+        copied(body).is_ok(),
+        deleted(body).is_ok(),
+        uploads_page(body).is_ok(),
+    ];
+    taken.into_iter().filter(|taken| *taken).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
