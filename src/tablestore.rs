@@ -3,6 +3,8 @@
 //! What every method promises: the request is repeated by the one table in [`crate::error::retry`] until its budget is
 //! used up; an error names the operation and the table and carries the service's code and request id; an answer
 //! that is cut off, lacks a required field or is no answer of Table Store is an error, never an empty result.
+//! Requests that move rows or records share one limit on how many are in flight, which follows what the service can do,
+//! and ceilings on capacity units and bytes per second; see [`TableStoreConfig`].
 //! Rows are handed out as the bytes that arrived: decoding them is [`crate::plainbuffer`]'s work, on another thread.
 
 mod batch_get;
@@ -10,6 +12,7 @@ mod batch_write;
 mod body_buffers;
 mod bulk_export;
 mod call;
+mod ceilings;
 mod config;
 mod counters;
 mod definition;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 pub use batch_get::{RowsRead, RowsRequest};
 pub use batch_write::{BatchResults, RowsWritten};
 pub use bulk_export::ExportRequest;
+pub use ceilings::Ceilings;
 pub use config::{Priority, Signature, TableStoreConfig};
 pub use counters::Counters;
 pub use get_range::{Direction, Page, RangeRequest, TimeRange};
@@ -41,6 +45,7 @@ pub use streams::{Shard, StreamDescription, StreamSummary};
 pub use tables::{StreamSetting, TableDescription, TableUpdate};
 
 use crate::Result;
+use crate::runtime::Concurrency;
 
 /// A connection pool to one instance. Cheap to clone; the clones share the pool and the counters.
 #[derive(Clone)]
@@ -51,6 +56,8 @@ struct Inner {
     endpoint: String,
     instance: String,
     retry_budget: std::time::Duration,
+    concurrency: Concurrency,
+    ceilings: ceilings::SharedCeilings,
     counters: counters::SharedCounters,
 }
 
@@ -65,20 +72,24 @@ impl TableStore {
             endpoint: config.endpoint.clone(),
             instance: config.instance.clone(),
             retry_budget: config.retry_budget,
+            concurrency: Concurrency::new(config.concurrency),
+            ceilings: ceilings::SharedCeilings::new(config.ceilings),
             transport: transport::Transport::new(config)?,
             counters: counters::SharedCounters::default(),
         })))
     }
 
-    /// A client that sends nothing: every request gets `body` as the body of a success, and is not repeated. How the
-    /// fuzz targets reach the readers of answers.
+    /// A client that sends nothing: every request gets `body` as the body of a success, and is not repeated. For fuzz
+    /// targets and for tests in virtual time.
     #[doc(hidden)]
-    pub fn answered_by(body: bytes::Bytes) -> TableStore {
+    pub fn answered_by(config: TableStoreConfig, body: bytes::Bytes) -> TableStore {
         TableStore(Arc::new(Inner {
-            endpoint: String::new(),
-            instance: "fuzz".to_owned(),
+            endpoint: config.endpoint.clone(),
+            instance: config.instance.clone(),
             retry_budget: std::time::Duration::ZERO,
-            transport: transport::Transport::answering(body),
+            concurrency: Concurrency::new(config.concurrency),
+            ceilings: ceilings::SharedCeilings::new(config.ceilings),
+            transport: transport::Transport::answering(config, body),
             counters: counters::SharedCounters::default(),
         }))
     }
@@ -91,6 +102,11 @@ impl TableStore {
     /// The endpoint that requests go to, as it was configured.
     pub fn endpoint(&self) -> &str {
         &self.0.endpoint
+    }
+
+    /// The limit on data requests in flight that this client and its clones share.
+    pub fn concurrency(&self) -> &Concurrency {
+        &self.0.concurrency
     }
 
     /// What this client and its clones have done so far.

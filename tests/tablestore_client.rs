@@ -5,6 +5,8 @@ mod scripted_server;
 
 #[path = "tablestore_client/bulk_export.rs"]
 mod bulk_export;
+#[path = "tablestore_client/limits.rs"]
+mod limits;
 #[path = "tablestore_client/row_batches.rs"]
 mod row_batches;
 #[path = "tablestore_client/streams.rs"]

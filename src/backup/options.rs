@@ -7,7 +7,8 @@ use crate::{Error, Kind, Result};
 /// Settings of one backup. Build from `Default` and change fields.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
-    /// Ranges read at the same time; 1 to 1,024. Default 8.
+    /// Ranges read at the same time; 1 to 1,024. 0, the default: as many as the memory affords, up to 64; how many of
+    /// them have a request in flight is then up to the client's own limit.
     pub concurrency: usize,
     /// Bytes that response bodies, batches, open row groups and parts in flight may hold together. Default 512 MiB,
     /// at least 64 MiB.
@@ -44,7 +45,7 @@ pub struct BackupOptions {
 impl Default for BackupOptions {
     fn default() -> BackupOptions {
         BackupOptions {
-            concurrency: 8,
+            concurrency: 0,
             memory_bytes: 512 << 20,
             target_file_bytes: 128 << 20,
             row_group_rows: 1 << 17,
@@ -69,6 +70,10 @@ const SMALLEST_MEMORY: u64 = 64 << 20;
 /// Share of a worker's memory that a batch, an open row group or a part should have at least; below it concurrency
 /// is lowered instead.
 const SMALLEST_SHARE: u64 = 1 << 20;
+
+/// The same where nobody asked for so many workers, and how many there are then at most.
+const AUTO_SHARE: u64 = 2 << 20;
+const AUTO_WORKERS: u64 = 64;
 
 /// Row groups larger than this gain nothing for readers.
 const LARGEST_ROW_GROUP: u64 = 128 << 20;
@@ -109,8 +114,8 @@ impl BackupOptions {
         let wrong = |option: &str, reason: &str| {
             Err(Error::new(Kind::Usage, format!("use `{option}`")).because(reason.to_owned()))
         };
-        if !(1..=1024).contains(&self.concurrency) {
-            return wrong("--concurrency", "it must be 1 to 1024");
+        if self.concurrency > 1024 {
+            return wrong("--concurrency", "it must be 1 to 1024, or auto");
         }
         if !(1..=64).contains(&self.tables_at_once) {
             return wrong("--tables-at-once", "it must be 1 to 64");
@@ -173,8 +178,12 @@ impl BackupOptions {
         let part_of_budget = |percent: u64| self.memory_bytes / 100 * percent;
         let workers = part_of_budget(40);
         let width = columns as u64 * BYTES_PER_COLUMN;
-        let affordable = workers / (SHARES_PER_WORKER * SMALLEST_SHARE + width);
-        let concurrency = (self.concurrency as u64).min(affordable).max(1);
+        let affordable = |share: u64| workers / (SHARES_PER_WORKER * share + width);
+        let concurrency = match self.concurrency {
+            0 => AUTO_WORKERS.min(affordable(AUTO_SHARE)),
+            asked => (asked as u64).min(affordable(SMALLEST_SHARE)),
+        };
+        let concurrency = concurrency.max(1);
         let share = ((workers / concurrency).saturating_sub(width) / SHARES_PER_WORKER).max(SMALLEST_SHARE);
         MemoryPlan {
             page_bytes: part_of_budget(40),
@@ -211,7 +220,7 @@ mod tests {
     #[test]
     fn the_shares_stay_inside_the_budget_whatever_is_asked_for() {
         for memory_bytes in [64 << 20, 512 << 20, 8 << 30] {
-            for concurrency in [1, 16, 1024] {
+            for concurrency in [0, 1, 16, 1024] {
                 let options = BackupOptions { memory_bytes, concurrency, ..BackupOptions::default() };
                 options.check().unwrap();
                 let plan = options.memory_plan(20);

@@ -1,5 +1,6 @@
 //! `otsvault backup`.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ use super::{Output, print_line, progress, size};
 use crate::Result;
 use crate::backup::{BackupOptions, Runtime, TOOL, TableRun, backup_all};
 use crate::model::{KeyPart, PrimaryKey};
-use crate::runtime::{CpuPool, Progress, Shutdown};
+use crate::runtime::{ConcurrencyLimit, CpuPool, Progress, Shutdown};
+use crate::tablestore::TableStoreConfig;
 use progress::Audience;
 
 #[derive(Debug, Args)]
@@ -45,9 +47,15 @@ pub(super) struct BackupArgs {
     /// Tables copied at the same time; they share --concurrency and --memory
     #[arg(long, default_value_t = 4, value_name = "N")]
     tables_at_once: usize,
-    /// Key ranges read at the same time
-    #[arg(long, default_value_t = 8, value_name = "N")]
+    /// Key ranges read at the same time, or auto: follow what the service can do, as far as the memory goes
+    #[arg(long, default_value = "auto", value_parser = parse_concurrency, value_name = "N|auto")]
     concurrency: usize,
+    /// Read capacity units used per second at most
+    #[arg(long, value_name = "UNITS")]
+    max_read_cu: Option<NonZeroU32>,
+    /// Bytes of Table Store requests and answers per second at most, such as 20MiB
+    #[arg(long, value_parser = parse_bandwidth, value_name = "SIZE")]
+    max_bandwidth: Option<NonZeroU32>,
     /// Memory for bodies, batches, row groups and parts together, such as 512MiB
     #[arg(long, default_value = "512MiB", value_parser = size::parse, value_name = "SIZE")]
     memory: u64,
@@ -107,7 +115,15 @@ impl BackupArgs {
 pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -> Result<u8> {
     let options = args.options();
     options.check()?;
-    let client = args.table_store.connect(&args.source, &args.keys, args.store.network()?).await?;
+    let limits = |config: &mut TableStoreConfig| {
+        if let Some(fixed) = u32::try_from(args.concurrency).ok().filter(|fixed| *fixed > 0) {
+            config.concurrency = ConcurrencyLimit::Fixed(fixed);
+        }
+        config.ceilings.read_units = args.max_read_cu;
+        config.ceilings.kibibytes = args.max_bandwidth;
+    };
+    let network = args.store.network()?;
+    let client = args.table_store.connect_with(&args.source, &args.keys, network, limits).await?;
     let selection = select(&client, &args.source.table, &args.exclude).await?;
     let new_table = |table: String| TableRun { table, progress: Arc::new(Progress::default()) };
     let tables: Vec<_> = selection.tables.iter().cloned().map(new_table).collect();
@@ -186,6 +202,27 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
         .then_some(seconds)
         .ok_or_else(|| "it must be 0.01 to 86400".to_owned())
 }
+
+/// `auto` is 0.
+fn parse_concurrency(text: &str) -> Result<usize, String> {
+    match text {
+        "auto" => Ok(0),
+        number => match number.parse() {
+            Ok(ranges) if ranges > 0 => Ok(ranges),
+            _ => Err("expected a number from 1 to 1024, or `auto`".to_owned()),
+        },
+    }
+}
+
+/// A size in KiB, rounded up.
+fn parse_bandwidth(text: &str) -> Result<NonZeroU32, String> {
+    let kibibytes = size::parse(text)?.div_ceil(1024);
+    u32::try_from(kibibytes)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| "expected 1 byte to 4TiB".to_owned())
+}
+
 /// A key as a JSON array: strings, integers, `{"binary": "hex"}`, `"inf_min"` and `"inf_max"` as `{"inf": …}` are
 /// not needed, since a prefix says the same.
 fn parse_key(text: &str) -> Result<PrimaryKey, String> {
@@ -205,6 +242,14 @@ fn parse_key(text: &str) -> Result<PrimaryKey, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn concurrency_is_a_number_or_auto_and_bandwidth_a_size() {
+        assert_eq!((parse_concurrency("auto"), parse_concurrency("7")), (Ok(0), Ok(7)));
+        assert!(parse_concurrency("0").is_err() && parse_concurrency("many").is_err());
+        assert_eq!(parse_bandwidth("20MiB").map(NonZeroU32::get), Ok(20 << 10));
+        assert!(parse_bandwidth("0").is_err());
+    }
 
     #[test]
     fn keys_are_json_arrays() {

@@ -76,12 +76,13 @@ impl StoredArgs {
 }
 
 impl TableStoreArgs {
-    /// Looks for the access key at once: without one nothing should be begun.
-    pub(super) async fn connect(
+    /// Looks for the access key at once: without one nothing should be begun. `set_up` has the last word on the rest.
+    pub(super) async fn connect_with(
         &self,
         source: &SourceUrl,
         keys: &KeyArgs,
         network: Network,
+        set_up: impl FnOnce(&mut TableStoreConfig),
     ) -> Result<TableStore> {
         let endpoint = self.ots_endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.or_else(|| source.public_endpoint()).ok_or_else(|| {
@@ -95,8 +96,10 @@ impl TableStoreArgs {
         };
         let provider = keys.provider(Service::TableStore);
         provider.current().await?;
-        let config = TableStoreConfig::new(endpoint, source.instance.clone(), provider);
-        TableStore::new(TableStoreConfig { signature, network, ..config })
+        let mut config = TableStoreConfig::new(endpoint, source.instance.clone(), provider);
+        (config.signature, config.network) = (signature, network);
+        set_up(&mut config);
+        TableStore::new(config)
     }
 }
 

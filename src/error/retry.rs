@@ -29,6 +29,11 @@ pub enum Pace {
 }
 
 impl Retry {
+    /// Whether the service asked to slow down.
+    pub fn is_throttled(self) -> bool {
+        matches!(self, Retry::Always(Pace::Throttled) | Retry::IfIdempotent(Pace::Throttled))
+    }
+
     /// The pace at which to repeat the request, or `None` if it must not be repeated.
     pub fn pace(self, idempotent: bool) -> Option<Pace> {
         match self {

@@ -1,9 +1,9 @@
 //! BatchGetRow: up to 100 rows in one request, each with its own outcome.
 
 use super::TableStore;
-use super::call::{Operation, Target};
+use super::call::{Operation, Origin, Target};
 use super::failure::BoxError;
-use super::get_range::{TimeRange, read_units};
+use super::get_range::TimeRange;
 use super::row_batch::{RowAnswer, RowBatch, refused_row};
 use super::single_row::EncodedRow;
 use crate::model::PrimaryKey;
@@ -11,7 +11,7 @@ use crate::plainbuffer::encode_key;
 use crate::{Result, proto};
 
 const OPERATION: Operation =
-    Operation { name: "BatchGetRow", doing: "read rows of", idempotent: true, required: &[] };
+    Operation { name: "BatchGetRow", doing: "read rows of", idempotent: true, data: true, required: &[] };
 
 /// Which rows to read, and what of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl TableStore {
                     }
                     _ => return Err("its rows are not those of the request".into()),
                 };
-                rows.into_iter().zip(keys).map(|(row, key)| row_answer(row, key, origin.request_id)).collect()
+                rows.into_iter().zip(keys).map(|(row, key)| row_answer(row, key, origin)).collect()
             })
             .await?;
         self.count_throttled_rows(&answers);
@@ -113,11 +113,11 @@ impl TableStore {
 fn row_answer(
     row: proto::RowInBatchGetRowResponse,
     key: &PrimaryKey,
-    request_id: Option<&str>,
+    origin: &Origin<'_>,
 ) -> Result<RowAnswer<ReadRow>, BoxError> {
     match (row.is_ok, row.error) {
         (true, None) => {
-            let units = row.consumed.as_ref().map_or(0, read_units);
+            let units = row.consumed.as_ref().map_or(0, |consumed| origin.read_units(consumed));
             let read = EncodedRow::check(row.row)?;
             if let Some(read) = &read
                 && PrimaryKey::from_row(&read.decode()?.key).as_ref() != Some(key)
@@ -126,7 +126,7 @@ fn row_answer(
             }
             Ok(Ok((read, units)))
         }
-        (false, Some(error)) if !error.code.is_empty() => Ok(Err(refused_row(error, request_id))),
+        (false, Some(error)) if !error.code.is_empty() => Ok(Err(refused_row(error, origin.request_id))),
         _ => Err("a row contradicts itself".into()),
     }
 }

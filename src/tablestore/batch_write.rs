@@ -1,16 +1,15 @@
 //! BatchWriteRow: up to 200 changes in one request, each with its own outcome.
 
 use super::TableStore;
-use super::call::{Operation, Target};
+use super::call::{Operation, Origin, Target};
 use super::failure::BoxError;
-use super::get_range::write_units;
 use super::row_batch::{RowAnswer, RowBatch, refused_row};
 use super::row_change::{ChangeKind, RowChange};
 use super::single_row::{EncodedRow, RowWritten};
 use crate::{Error, Result, proto};
 
 const OPERATION: Operation =
-    Operation { name: "BatchWriteRow", doing: "write rows to", idempotent: false, required: &[] };
+    Operation { name: "BatchWriteRow", doing: "write rows to", idempotent: false, data: true, required: &[] };
 
 /// One outcome per change: for each table of the request, in its order. A batch is not atomic, and its success says
 /// nothing about its rows.
@@ -115,7 +114,7 @@ impl TableStore {
                 if !same_tables {
                     return Err("its rows are not those of the request".into());
                 }
-                let row = |row| row_answer(row, origin.request_id);
+                let row = |row| row_answer(row, origin);
                 answer.tables.into_iter().map(|table| table.rows.into_iter().map(row).collect()).collect()
             })
             .await?;
@@ -141,14 +140,14 @@ fn row_message(change: &RowChange) -> proto::RowInBatchWriteRowRequest {
 /// A row that is not ok must say why; a row that is ok with an error is not believed either.
 fn row_answer(
     row: proto::RowInBatchWriteRowResponse,
-    request_id: Option<&str>,
+    origin: &Origin<'_>,
 ) -> Result<RowAnswer<RowWritten>, BoxError> {
     match (row.is_ok, row.error) {
         (true, None) => Ok(Ok(RowWritten {
-            write_capacity_units: row.consumed.as_ref().map(write_units).unwrap_or(0),
+            write_capacity_units: row.consumed.as_ref().map_or(0, |consumed| origin.write_units(consumed)),
             returned: EncodedRow::check(row.row)?,
         })),
-        (false, Some(error)) if !error.code.is_empty() => Ok(Err(refused_row(error, request_id))),
+        (false, Some(error)) if !error.code.is_empty() => Ok(Err(refused_row(error, origin.request_id))),
         _ => Err("a row contradicts itself".into()),
     }
 }

@@ -3,13 +3,18 @@
 
 use super::TableStore;
 use super::call::{Operation, Target};
-use super::get_range::{Direction, Page, check_next, read_data_bytes, read_units};
+use super::get_range::{Direction, Page, check_next, read_data_bytes};
 use crate::model::{KeyRange, PrimaryKey};
 use crate::plainbuffer::{BlockFormat, encode_key};
 use crate::{Result, proto};
 
-const OPERATION: Operation =
-    Operation { name: "BulkExport", doing: "export a page of", idempotent: true, required: &[1, 2] };
+const OPERATION: Operation = Operation {
+    name: "BulkExport",
+    doing: "export a page of",
+    idempotent: true,
+    data: true,
+    required: &[1, 2],
+};
 
 /// What to export.
 ///
@@ -98,7 +103,7 @@ impl TableStore {
                 next_start: next_start
                     .map(|key| check_next(key, &request.key_names, bounds, Direction::Forward))
                     .transpose()?,
-                read_capacity_units: read_units(&answer.consumed),
+                read_capacity_units: origin.read_units(&answer.consumed),
                 read_data_bytes: read_data_bytes(&answer.consumed),
                 rows: answer.rows,
                 format,

@@ -13,7 +13,8 @@ use super::transport::Answer;
 use super::{Inner, TableStore};
 use crate::credentials::Credentials;
 use crate::error::retry::{Backoff, Pace, Retry};
-use crate::{Error, Kind, Result};
+use crate::runtime::Outcome;
+use crate::{Error, Kind, Result, proto};
 
 /// An operation of the service.
 pub(super) struct Operation {
@@ -23,6 +24,8 @@ pub(super) struct Operation {
     pub(super) doing: &'static str,
     /// Repeating it after it may have been applied does no harm.
     pub(super) idempotent: bool,
+    /// It moves rows or records: it counts for the limit on requests in flight, and learns from its latency.
+    pub(super) data: bool,
     /// Field numbers that an answer must have. prost fills missing required fields with defaults: without this check
     /// an empty body would read as "no rows, end of the range".
     pub(super) required: &'static [u32],
@@ -49,6 +52,32 @@ pub(super) struct Origin<'a> {
     /// next one starts. All other answers are small and checked, since a flipped bit can hide an optional field: a
     /// page that lost its next key would end a scan early.
     pub(super) skip_md5: Cell<bool>,
+    /// Capacity units that the answer says it cost; they are paid for at the ceilings.
+    read_units: Cell<u64>,
+    write_units: Cell<u64>,
+}
+
+impl Origin<'_> {
+    /// Notes the read capacity units of an answer, or of a part of it, and returns them.
+    pub(super) fn read_units(&self, consumed: &proto::ConsumedCapacity) -> u64 {
+        let units = u64::try_from(consumed.capacity_unit.read()).unwrap_or(0);
+        self.read_units.update(|all| all + units);
+        units
+    }
+
+    /// Notes the write capacity units of an answer, or of a part of it, and returns them.
+    pub(super) fn write_units(&self, consumed: &proto::ConsumedCapacity) -> u64 {
+        let units = u64::try_from(consumed.capacity_unit.write()).unwrap_or(0);
+        self.write_units.update(|all| all + units);
+        units
+    }
+}
+
+/// What one exchange used up.
+struct Used<T> {
+    result: T,
+    read_units: u64,
+    write_units: u64,
 }
 
 /// Before the first answer of all, a host that cannot be reached is more likely misspelt than down.
@@ -134,15 +163,37 @@ impl TableStore {
         signed_with: &mut Option<Credentials>,
         read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
     ) -> Result<T, Failure> {
-        let Inner { transport, counters, .. } = &*self.0;
+        let Inner { transport, counters, concurrency, ceilings, .. } = &*self.0;
         // Asked for each attempt: a repeated request never carries an expired token.
         let credentials = transport.credentials().current().await.map_err(Failure::NoKey)?;
         let credentials = signed_with.insert(credentials);
+        let permit = match operation.data {
+            true => Some(concurrency.permit().await),
+            false => None,
+        };
         SharedCounters::add(&counters.requests, 1);
-        let answer = transport.exchange(operation.name, body.clone(), md5, credentials).await?;
-        SharedCounters::add(&counters.answers, 1);
-        SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
-        read_answer(operation, answer, read).await
+        let mut moved = body.len() as u64;
+        let outcome = match transport.exchange(operation.name, body.clone(), md5, credentials).await {
+            Ok(answer) => {
+                SharedCounters::add(&counters.answers, 1);
+                SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
+                moved += answer.body.len() as u64;
+                read_answer(operation, answer, read).await
+            }
+            Err(failure) => Err(failure),
+        };
+        // Given back before anybody waits for anything else.
+        if let Some(permit) = permit {
+            match &outcome {
+                Ok(_) => permit.finish(Outcome::Answered),
+                Err(failure) if failure.retry(0).is_throttled() => permit.finish(Outcome::Throttled),
+                Err(_) => drop(permit),
+            }
+        }
+        ceilings.bytes(moved).await;
+        let Used { result, read_units, write_units } = outcome?;
+        ceilings.units(read_units, write_units).await;
+        Ok(result)
     }
 
     /// Whether there is another key than the refused one: it was rotated, or its token ended before its time.
@@ -163,7 +214,7 @@ async fn read_answer<A: Message + Default, T>(
     operation: &Operation,
     answer: Answer,
     read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
-) -> Result<T, Failure> {
+) -> Result<Used<T>, Failure> {
     let not_table_store =
         |answer: Answer| Failure::NotTableStore { status: answer.status, content_type: answer.content_type };
     if !(200..300).contains(&answer.status) {
@@ -177,17 +228,21 @@ async fn read_answer<A: Message + Default, T>(
     if answer.request_id.is_none() {
         return Err(not_table_store(answer));
     }
-    let (result, skip_md5) = {
+    let (result, skip_md5, read_units, write_units) = {
         let origin = Origin {
             body_bytes: answer.body.len(),
             request_id: answer.request_id.as_deref(),
             skip_md5: Cell::new(false),
+            read_units: Cell::new(0),
+            write_units: Cell::new(0),
         };
         let result = decode(operation, &answer.body).and_then(|message| read(message, &origin));
-        (result, origin.skip_md5.get())
+        (result, origin.skip_md5.get(), origin.read_units.get(), origin.write_units.get())
     };
     let source = match result {
-        Ok(result) if skip_md5 || !answer.is_damaged().await => return Ok(result),
+        Ok(result) if skip_md5 || !answer.is_damaged().await => {
+            return Ok(Used { result, read_units, write_units });
+        }
         Ok(_) => return Err(Failure::Damaged { request_id: answer.request_id, md5: true }),
         Err(source) => source,
     };

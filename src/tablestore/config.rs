@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::ceilings::Ceilings;
 use crate::credentials::CredentialsProvider;
 use crate::error::retry::DEFAULT_BUDGET;
 use crate::network::Network;
+use crate::runtime::ConcurrencyLimit;
 
 /// Where the service is, who asks, and how patient to be.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct TableStoreConfig {
     pub verify_response_md5: bool,
     /// Sent with every request if set. Whether the service heeds it for scans is not documented.
     pub priority: Option<Priority>,
+    /// How many requests that move rows or records may be in flight, over all clones. Default: adaptive, 1 to 256.
+    pub concurrency: ConcurrencyLimit,
+    /// What may be used per second, over all clones. Default: no ceilings.
+    pub ceilings: Ceilings,
     /// Largest response body accepted, in bytes. Default: 64 MiB; a page is 4 MB of data (service limit), which
     /// PlainBuffer can blow up tenfold when names and values are short.
     pub max_response_bytes: usize,
@@ -51,6 +57,8 @@ impl TableStoreConfig {
             idle_connections: 64,
             verify_response_md5: false,
             priority: None,
+            concurrency: ConcurrencyLimit::Adaptive { floor: 1, ceiling: 256 },
+            ceilings: Ceilings::default(),
             max_response_bytes: 64 << 20,
         }
     }

@@ -10,7 +10,7 @@ use crate::plainbuffer::{BlockFormat, BlockReader, DecodeError, decode_named_key
 use crate::{Result, proto};
 
 const OPERATION: Operation =
-    Operation { name: "GetRange", doing: "read a page of", idempotent: true, required: &[1, 2] };
+    Operation { name: "GetRange", doing: "read a page of", idempotent: true, data: true, required: &[1, 2] };
 
 /// Which way a scan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -183,7 +183,7 @@ impl TableStore {
                     next_start: next_start
                         .map(|key| check_next(key, &request.key_names, bounds, request.direction))
                         .transpose()?,
-                    read_capacity_units: read_units(&answer.consumed),
+                    read_capacity_units: origin.read_units(&answer.consumed),
                     read_data_bytes: read_data_bytes(&answer.consumed),
                     rows: answer.rows,
                     format: BlockFormat::PlainBuffer,
@@ -196,14 +196,6 @@ impl TableStore {
     }
 }
 
-pub(super) fn read_units(consumed: &proto::ConsumedCapacity) -> u64 {
-    u64::try_from(consumed.capacity_unit.read()).unwrap_or(0)
-}
-
 pub(super) fn read_data_bytes(consumed: &proto::ConsumedCapacity) -> u64 {
     consumed.capacity_data_size.and_then(|size| u64::try_from(size.read_size()).ok()).unwrap_or(0)
-}
-
-pub(super) fn write_units(consumed: &proto::ConsumedCapacity) -> u64 {
-    u64::try_from(consumed.capacity_unit.write()).unwrap_or(0)
 }

@@ -90,7 +90,7 @@ impl<'a, I: Copy, T> RowBatch<'a, I, T> {
 }
 
 impl TableStore {
-    /// Counts the rows that were refused because the service is over its capacity.
+    /// Counts the rows that were refused because the service is over its capacity, and asks for less at a time.
     pub(super) fn count_throttled_rows<'a, T: 'a>(
         &self,
         answers: impl IntoIterator<Item = &'a RowAnswer<T>>,
@@ -98,7 +98,11 @@ impl TableStore {
         let throttled = answers.into_iter().filter(|answer| {
             answer.as_ref().is_err_and(|failed| failed.retry().pace(false) == Some(Pace::Throttled))
         });
-        SharedCounters::add(&self.0.counters.throttles, throttled.count() as u64);
+        let throttled = throttled.count() as u64;
+        if throttled > 0 {
+            SharedCounters::add(&self.0.counters.throttles, throttled);
+            self.0.concurrency.throttled();
+        }
     }
 
     /// The error of one row.

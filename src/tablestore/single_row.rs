@@ -5,20 +5,20 @@ use bytes::Bytes;
 use super::TableStore;
 use super::call::{Operation, Origin, Target};
 use super::failure::BoxError;
-use super::get_range::{TimeRange, write_units};
+use super::get_range::TimeRange;
 use super::row_change::{ChangeKind, RowChange};
 use crate::model::{PrimaryKey, Row};
 use crate::plainbuffer::{DecodeError, decode_request_row, encode_key};
 use crate::{Result, proto};
 
 const GET: Operation =
-    Operation { name: "GetRow", doing: "read a row of", idempotent: true, required: &[1, 2] };
+    Operation { name: "GetRow", doing: "read a row of", idempotent: true, data: true, required: &[1, 2] };
 const PUT: Operation =
-    Operation { name: "PutRow", doing: "put a row into", idempotent: false, required: &[1] };
+    Operation { name: "PutRow", doing: "put a row into", idempotent: false, data: true, required: &[1] };
 const UPDATE: Operation =
-    Operation { name: "UpdateRow", doing: "update a row of", idempotent: false, required: &[1] };
+    Operation { name: "UpdateRow", doing: "update a row of", idempotent: false, data: true, required: &[1] };
 const DELETE: Operation =
-    Operation { name: "DeleteRow", doing: "delete a row of", idempotent: false, required: &[1] };
+    Operation { name: "DeleteRow", doing: "delete a row of", idempotent: false, data: true, required: &[1] };
 
 /// One row as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,8 @@ impl TableStore {
             max_versions: request.max_versions,
             ..Default::default()
         };
-        self.call(&GET, Target::Table(&request.table), &message, |answer: proto::GetRowResponse, _| {
+        self.call(&GET, Target::Table(&request.table), &message, |answer: proto::GetRowResponse, origin| {
+            origin.read_units(&answer.consumed);
             EncodedRow::check(Some(answer.row))
         })
         .await
@@ -98,8 +99,9 @@ impl TableStore {
             ChangeKind::Put => {
                 let message =
                     proto::PutRowRequest { table_name, row, condition, return_content, transaction_id: None };
-                let read =
-                    |answer: proto::PutRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
+                let read = |answer: proto::PutRowResponse, origin: &Origin<'_>| {
+                    written(origin, &answer.consumed, answer.row)
+                };
                 self.call(&operation(PUT), Target::Table(table), &message, read).await
             }
             ChangeKind::Update => {
@@ -110,8 +112,9 @@ impl TableStore {
                     return_content,
                     transaction_id: None,
                 };
-                let read =
-                    |answer: proto::UpdateRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
+                let read = |answer: proto::UpdateRowResponse, origin: &Origin<'_>| {
+                    written(origin, &answer.consumed, answer.row)
+                };
                 self.call(&operation(UPDATE), Target::Table(table), &message, read).await
             }
             ChangeKind::Delete => {
@@ -122,8 +125,9 @@ impl TableStore {
                     return_content,
                     transaction_id: None,
                 };
-                let read =
-                    |answer: proto::DeleteRowResponse, _: &Origin<'_>| written(answer.consumed, answer.row);
+                let read = |answer: proto::DeleteRowResponse, origin: &Origin<'_>| {
+                    written(origin, &answer.consumed, answer.row)
+                };
                 self.call(&operation(DELETE), Target::Table(table), &message, read).await
             }
         }
@@ -145,6 +149,10 @@ impl TableStore {
     }
 }
 
-fn written(consumed: proto::ConsumedCapacity, row: Option<Bytes>) -> Result<RowWritten, BoxError> {
-    Ok(RowWritten { write_capacity_units: write_units(&consumed), returned: EncodedRow::check(row)? })
+fn written(
+    origin: &Origin<'_>,
+    consumed: &proto::ConsumedCapacity,
+    row: Option<Bytes>,
+) -> Result<RowWritten, BoxError> {
+    Ok(RowWritten { write_capacity_units: origin.write_units(consumed), returned: EncodedRow::check(row)? })
 }

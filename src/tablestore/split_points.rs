@@ -1,10 +1,9 @@
 //! ComputeSplitPointsBySize: where to cut a table into ranges of about the same size.
 
 use super::TableStore;
-use super::call::{Operation, Target};
+use super::call::{Operation, Origin, Target};
 use super::definition::key_columns;
 use super::failure::BoxError;
-use super::get_range::read_units;
 use crate::model::{PrimaryKey, PrimaryKeyColumn};
 use crate::plainbuffer::decode_named_key;
 use crate::{Result, proto};
@@ -13,6 +12,7 @@ const OPERATION: Operation = Operation {
     name: "ComputeSplitPointsBySize",
     doing: "compute split points of",
     idempotent: true,
+    data: false,
     required: &[1],
 };
 
@@ -48,11 +48,14 @@ impl TableStore {
             split_size_unit_in_byte: unit_bytes,
             split_point_limit: limit,
         };
-        self.call(&OPERATION, Target::Table(table), &request, |answer, _| read(&answer)).await
+        self.call(&OPERATION, Target::Table(table), &request, |answer, origin| read(&answer, origin)).await
     }
 }
 
-fn read(answer: &proto::ComputeSplitPointsBySizeResponse) -> Result<SplitPoints, BoxError> {
+fn read(
+    answer: &proto::ComputeSplitPointsBySizeResponse,
+    origin: &Origin<'_>,
+) -> Result<SplitPoints, BoxError> {
     let primary_key = key_columns(&answer.schema)?;
     let mut points: Vec<PrimaryKey> = Vec::with_capacity(answer.split_points.len());
     for bytes in &answer.split_points {
@@ -74,7 +77,7 @@ fn read(answer: &proto::ComputeSplitPointsBySizeResponse) -> Result<SplitPoints,
         points.push(point);
     }
     let locations = locations(&answer.locations, points.len() + 1)?;
-    let read_capacity_units = read_units(&answer.consumed);
+    let read_capacity_units = origin.read_units(&answer.consumed);
     Ok(SplitPoints { primary_key, points, locations, read_capacity_units })
 }
 

@@ -4,15 +4,24 @@ use bytes::Bytes;
 
 use super::TableStore;
 use super::call::{Operation, Target};
-use super::get_range::read_units;
 use crate::model::{RecordType, Row, StreamRecord};
 use crate::plainbuffer::{RecordError, decode_origin_record, decode_record};
 use crate::{Kind, Result, proto};
 
-const ITERATOR: Operation =
-    Operation { name: "GetShardIterator", doing: "find a position in", idempotent: true, required: &[1] };
-const RECORDS: Operation =
-    Operation { name: "GetStreamRecord", doing: "read records of", idempotent: true, required: &[] };
+const ITERATOR: Operation = Operation {
+    name: "GetShardIterator",
+    doing: "find a position in",
+    idempotent: true,
+    data: false,
+    required: &[1],
+};
+const RECORDS: Operation = Operation {
+    name: "GetStreamRecord",
+    doing: "read records of",
+    idempotent: true,
+    data: true,
+    required: &[],
+};
 
 /// A search for a position goes on from token to token; one that takes longer leads nowhere.
 const MAX_TOKENS: u32 = 1_000;
@@ -174,7 +183,10 @@ impl TableStore {
             Ok(RecordPage {
                 records,
                 position,
-                read_capacity_units: answer.consumed.as_ref().map_or(0, read_units),
+                read_capacity_units: answer
+                    .consumed
+                    .as_ref()
+                    .map_or(0, |consumed| origin.read_units(consumed)),
                 body_bytes: origin.body_bytes,
                 request_id: origin.request_id.map(str::to_owned),
             })

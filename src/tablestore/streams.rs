@@ -6,10 +6,20 @@ use super::TableStore;
 use super::call::{Operation, Target};
 use crate::{Error, Kind, Result, proto};
 
-const LIST: Operation =
-    Operation { name: "ListStream", doing: "list the Streams of", idempotent: true, required: &[] };
-const DESCRIBE: Operation =
-    Operation { name: "DescribeStream", doing: "describe", idempotent: true, required: &[1, 2, 3, 4, 5] };
+const LIST: Operation = Operation {
+    name: "ListStream",
+    doing: "list the Streams of",
+    idempotent: true,
+    data: false,
+    required: &[],
+};
+const DESCRIBE: Operation = Operation {
+    name: "DescribeStream",
+    doing: "describe",
+    idempotent: true,
+    data: false,
+    required: &[1, 2, 3, 4, 5],
+};
 
 /// One Stream, as ListStream shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,17 +7,27 @@ use crate::model::{KeyPart, PrimaryKey, ReservedThroughput, TableDefinition, Tab
 use crate::plainbuffer::{decode_key, write_bare_key_value};
 use crate::{Result, proto};
 
-const LIST: Operation =
-    Operation { name: "ListTable", doing: "list the tables of", idempotent: true, required: &[] };
-const DESCRIBE: Operation =
-    Operation { name: "DescribeTable", doing: "describe", idempotent: true, required: &[1, 2, 3] };
+const LIST: Operation = Operation {
+    name: "ListTable",
+    doing: "list the tables of",
+    idempotent: true,
+    data: false,
+    required: &[],
+};
+const DESCRIBE: Operation = Operation {
+    name: "DescribeTable",
+    doing: "describe",
+    idempotent: true,
+    data: false,
+    required: &[1, 2, 3],
+};
 /// Not idempotent: a repeat after a lost answer finds the table that the first attempt made.
 const CREATE: Operation =
-    Operation { name: "CreateTable", doing: "create", idempotent: false, required: &[] };
+    Operation { name: "CreateTable", doing: "create", idempotent: false, data: false, required: &[] };
 const UPDATE: Operation =
-    Operation { name: "UpdateTable", doing: "update", idempotent: false, required: &[] };
+    Operation { name: "UpdateTable", doing: "update", idempotent: false, data: false, required: &[] };
 const DELETE: Operation =
-    Operation { name: "DeleteTable", doing: "delete", idempotent: false, required: &[] };
+    Operation { name: "DeleteTable", doing: "delete", idempotent: false, data: false, required: &[] };
 
 /// What DescribeTable says.
 #[derive(Debug, Clone, PartialEq, Eq)]
