@@ -93,7 +93,6 @@ fn rows_have_the_size_that_their_shape_promises() {
         let mut bytes = Vec::new();
         table.encode(0..table.rows, false, &mut bytes, |_, _, _| true);
         let size = bytes.len() as u64 / table.rows;
-        println!("{shape}: {size} bytes per row");
         wrong.extend(
             (size.abs_diff(expected) * 50 > expected).then(|| format!("{shape}: {size}, not {expected}")),
         );
