@@ -188,7 +188,8 @@ async fn a_directory_that_is_no_vault_is_not_found() {
     Action::error(503, "ServiceUnavailable", "Please reduce your request rate."),
     When::Every(2)
 )]
-#[case::damaged_page(Service::TableStore, "GetRange", Action::Custom("bad-row-checksum".into()), When::Calls { first: 10, last: 10 })]
+#[case::damaged_sampled_page(Service::TableStore, "GetRange", Action::Custom("bad-row-checksum".into()), When::Calls { first: 3, last: 3 })]
+#[case::damaged_page(Service::TableStore, "GetRange", Action::Custom("bad-row-checksum".into()), When::Calls { first: 75, last: 75 })]
 #[case::repeated_next_key(Service::TableStore, "GetRange", Action::Custom("repeat-next-key".into()), When::Calls { first: 9, last: 9 })]
 #[case::list_fails(
     Service::Oss,

@@ -46,7 +46,7 @@ enum Added {
 const MOST_ROW_GROUPS: usize = 8_000;
 
 /// Pages of one range that may arrive damaged before the run fails.
-const DAMAGED_PAGES: u32 = 3;
+pub(super) const DAMAGED_PAGES: u32 = 3;
 
 /// What every worker of one run shares.
 pub(super) struct RunContext {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
+use super::range_task::DAMAGED_PAGES;
 use super::scan::Scan;
 use crate::columnar::{BatchBuilder, ColumnPlan, Sample};
 use crate::model::{DefinedColumn, KeyRange, PrimaryKeyColumn, Row};
@@ -55,7 +56,7 @@ pub(super) async fn plan_columns(
         let limit = (SAMPLE_ROWS - cost.rows).div_ceil(heads.len() as u64);
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let mut answers = futures::stream::iter(std::mem::take(&mut heads))
-            .map(|range| head_page(scan, range, limit))
+            .map(|range| head_page(scan, cpu, range, limit))
             .buffered(REQUESTS_IN_FLIGHT);
         let mut round = Vec::new();
         while page_bytes < memory_bytes
@@ -94,13 +95,30 @@ pub(super) fn plan_of(
     observe(Sample::default(), pages)?.0.plan(primary_key, defined)
 }
 
-async fn head_page(scan: &Scan, range: KeyRange, limit: i32) -> Result<(KeyRange, Page)> {
+/// The first page of a range, whole: one that arrives damaged is asked for again, [`DAMAGED_PAGES`] times.
+async fn head_page(scan: &Scan, cpu: &CpuPool, range: KeyRange, limit: i32) -> Result<(KeyRange, Page)> {
     // Given back on return: what is kept is counted by the caller.
     let _permit = scan.pages.acquire(scan.page_reserve()).await;
     let request = RangeRequest { limit: Some(limit), ..scan.request(range.clone()) };
-    let page = scan.client.get_range(&request).await?;
-    scan.saw_page(page.body_bytes);
-    Ok((range, page))
+    let mut damaged = 0;
+    let mut capacity_units = 0;
+    loop {
+        let mut page = scan.client.get_range(&request).await?;
+        scan.saw_page(page.body_bytes);
+        capacity_units += page.read_capacity_units;
+        let rows = page.rows.clone();
+        match cpu.run(move || each_row(&[rows], |_| Ok(()))).await? {
+            Ok(()) => {
+                page.read_capacity_units = capacity_units;
+                return Ok((range, page));
+            }
+            Err(error) if error.kind() == Kind::Corrupt && damaged < DAMAGED_PAGES => {
+                damaged += 1;
+                tracing::warn!(%error, damaged, "reading a sampled page again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn observe(mut sample: Sample, pages: &[Bytes]) -> Result<(Sample, u64)> {

@@ -221,7 +221,7 @@ mod tests {
     fn a_line_says_rows_rates_what_is_left_and_where() {
         assert_eq!(
             line(&snapshot(), None),
-            "10 %, 2,000,000 rows, 700.0 MiB read, 100,000 rows/s, 35.0 MiB/s, about 2 min left; most left: range 17 \
+            "10 %, 2,000,000 rows, 700.0 MiB read, 100,000 rows/s, 35.0 MiB/s, about 3 min left; most left: range 17 \
              75 %, range 3 25 %"
         );
         let planning = ProgressSnapshot { phase: Phase::Planning, ..ProgressSnapshot::default() };
