@@ -6,6 +6,7 @@ mod http;
 pub mod oss;
 pub mod table_store;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::Rng as _;
@@ -41,6 +42,9 @@ pub struct SandboxOptions {
     pub tables: Vec<GeneratedTable>,
     /// How long a new table answers `OTSTableNotReady`. Default zero.
     pub table_ready_after: Duration,
+    /// Directory in which tables survive a restart and a kill; every write is synced to disk before it is answered.
+    /// `None`, the default, keeps them in memory alone.
+    pub data_dir: Option<PathBuf>,
     /// Port, directory and strictness of OSS. Its region, keys, faults and counters are the sandbox's; `bucket` is
     /// added to its buckets.
     pub oss: OssServerOptions,
@@ -60,6 +64,7 @@ impl Default for SandboxOptions {
             ots_port: 0,
             tables: Vec::new(),
             table_ready_after: Duration::ZERO,
+            data_dir: None,
             oss: OssServerOptions::default(),
             faults: Faults::new(),
         }
@@ -102,7 +107,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Kind::Usage`] for an instance name that the service would not accept or two tables of one name,
-    /// [`Kind::Io`] when a port is taken.
+    /// [`Kind::Io`] when a port is taken or the data directory cannot be used.
     pub async fn start(options: SandboxOptions) -> Result<Sandbox> {
         check_instance(&options.instance)?;
         check_tables(&options.tables)?;
@@ -120,6 +125,7 @@ impl Sandbox {
             account,
             options.tables,
             options.table_ready_after,
+            options.data_dir.as_deref(),
             options.faults.clone(),
             counters.clone(),
         )

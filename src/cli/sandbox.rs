@@ -40,6 +40,12 @@ pub(super) struct SandboxArgs {
     /// Port of OSS; 0 takes a free one
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     oss_port: u16,
+    /// Directory for tables, so that they survive a restart or a kill [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// How long a new table is not ready, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    table_ready_after: u64,
     /// Directory for objects while the sandbox runs [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     oss_dir: Option<PathBuf>,
@@ -64,6 +70,8 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
         region: args.region,
         ots_port: args.ots_port,
         tables: args.tables,
+        table_ready_after: Duration::from_millis(args.table_ready_after),
+        data_dir: args.data_dir,
         oss: OssServerOptions {
             port: args.oss_port,
             data_dir: args.oss_dir,

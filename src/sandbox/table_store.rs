@@ -29,6 +29,7 @@ mod schema;
 mod server;
 mod service_error;
 mod split_points;
+mod storage;
 mod stored;
 mod stream;
 mod table;
@@ -38,6 +39,7 @@ mod transaction;
 pub use operations::OPERATIONS;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -65,20 +67,25 @@ pub struct TableStore {
 }
 
 impl TableStore {
-    /// Listens on `127.0.0.1:port`; port 0 takes a free one.
+    /// Listens on `127.0.0.1:port`; port 0 takes a free one. Tables survive in `data_dir`, or nowhere.
     ///
     /// # Errors
-    /// [`Kind::Io`] when the port is taken.
+    /// [`Kind::Io`] when the port is taken or the directory cannot be used.
     pub async fn start(
         port: u16,
         account: Account,
         tables: Vec<GeneratedTable>,
         table_ready_after: Duration,
+        data_dir: Option<&Path>,
         faults: Faults,
         counters: Counters,
     ) -> Result<TableStore> {
         let tables = tables.into_iter().map(Table::generated).collect();
-        let instance = Arc::new(Instance::new(tables, table_ready_after, faults));
+        let mut instance = Instance::new(tables, table_ready_after, faults);
+        if let Some(data_dir) = data_dir {
+            instance = instance.stored_in(data_dir)?;
+        }
+        let instance = Arc::new(instance);
         let request_number = AtomicU64::new(1);
         let front = Front { account, instance: Arc::clone(&instance), counters, request_number };
         Ok(TableStore { server: Server::start(port, Arc::new(front)).await?, instance })

@@ -5,15 +5,29 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, Mac};
 use md5::{Digest, Md5};
 use otsvault::model::{Cell, PrimaryKey, PrimaryKeyValue, Row};
-use otsvault::sandbox::{Sandbox, SandboxOptions};
+use otsvault::sandbox::{Sandbox, SandboxDescription, SandboxOptions};
 use otsvault::{plainbuffer, proto};
 use prost::Message;
 use sha1::Sha1;
 
+/// A key to a sandbox, wherever it runs.
+pub struct Caller {
+    about: SandboxDescription,
+    http: reqwest::Client,
+}
+
 /// A sandbox and a key to it.
 pub struct Client {
     pub sandbox: Sandbox,
-    http: reqwest::Client,
+    caller: Caller,
+}
+
+impl std::ops::Deref for Client {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 /// `400 OTSParameterInvalid text`.
@@ -31,8 +45,14 @@ pub fn hmac_sha1(secret: &str, text: &str) -> String {
 
 impl Client {
     pub async fn new(options: SandboxOptions) -> Client {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Client { sandbox: Sandbox::start(options).await.unwrap(), http }
+        let sandbox = Sandbox::start(options).await.unwrap();
+        Client { caller: Caller::new(sandbox.description().clone()), sandbox }
+    }
+}
+
+impl Caller {
+    pub fn new(about: SandboxDescription) -> Caller {
+        Caller { about, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
     /// Sends a request as it is; `Err` holds what went wrong below HTTP.
@@ -45,7 +65,7 @@ impl Client {
         self.send_with(operation, body, secret, &[]).await
     }
 
-    /// As [`Client::send`] with more `x-ots-*` headers.
+    /// As [`Caller::send`] with more `x-ots-*` headers.
     pub async fn send_with(
         &self,
         operation: &str,
@@ -53,7 +73,7 @@ impl Client {
         secret: &str,
         more: &[(&'static str, &str)],
     ) -> Result<(u16, reqwest::header::HeaderMap, Vec<u8>), reqwest::Error> {
-        let about = self.sandbox.description();
+        let about = &self.about;
         let mut headers = vec![
             ("x-ots-accesskeyid", about.access_key_id.clone()),
             ("x-ots-apiversion", "2015-12-31".to_owned()),
@@ -80,7 +100,7 @@ impl Client {
         operation: &str,
         request: &impl Message,
     ) -> Result<A, Refusal> {
-        let about = self.sandbox.description().clone();
+        let about = self.about.clone();
         let sent = self.send(operation, request.encode_to_vec(), &about.access_key_secret).await;
         let (status, headers, body) = sent.map_err(|error| format!("connection: {error}"))?;
         let header = |name: &str| headers[name].to_str().unwrap();

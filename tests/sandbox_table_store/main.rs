@@ -3,6 +3,7 @@
 mod bulk;
 mod client;
 mod compression;
+mod data_dir;
 mod generated;
 mod indexes;
 mod limits;

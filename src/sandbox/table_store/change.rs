@@ -102,6 +102,7 @@ impl<'a> Change<'a> {
             None => rows.remove(&key),
         };
         table.partitions.note_write(&key, rows_gained, self.size());
+        table.changed.push(key.clone());
         let history_len = table.history.as_ref().map_or(0, History::len);
         self.record(table, &key, before.as_ref(), moment);
         let unit = proto::CapacityUnit { read: Some(read_units), write: Some(capacity_units(self.size())) };

@@ -1,6 +1,7 @@
 //! One instance: its tables, its clock, its faults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use jiff::Timestamp;
 
 use super::schema::check_table_name;
 use super::service_error::{Answer, ServiceError};
+use super::storage::Storage;
 use super::table::Table;
+use super::tables;
 use super::transaction::Transactions;
 use crate::sandbox::faults::{Action, Faults, Service};
 
@@ -29,6 +32,8 @@ pub struct Instance {
     pub faults: Faults,
     /// Local transactions.
     pub transactions: Transactions,
+    /// Where tables survive a restart.
+    storage: Option<Storage>,
 }
 
 /// One request to an operation.
@@ -61,7 +66,37 @@ impl Instance {
             table_ready_after,
             faults,
             transactions: Transactions::default(),
+            storage: None,
         }
+    }
+
+    /// The same with the tables that `data_dir` holds, which are kept there from now on.
+    ///
+    /// # Errors
+    /// As [`Storage::open`]; [`Kind::Usage`](crate::Kind::Usage) when one of them has the name of another table.
+    pub fn stored_in(mut self, data_dir: &Path) -> crate::Result<Instance> {
+        let (storage, mut stored) = Storage::open(data_dir)?;
+        let now = self.now();
+        for table in &mut stored {
+            if tables::reenable_stream(table, self.next_moment_us(now)) {
+                storage.put_table(table);
+            }
+        }
+        self.add(stored).map_err(|error| {
+            crate::Error::new(crate::Kind::Usage, "start the sandbox")
+                .on(format!("`{}`", data_dir.display()))
+                .because(error.message)
+        })?;
+        self.storage = Some(storage);
+        Ok(self)
+    }
+
+    /// Waits until every change made so far survives a kill.
+    ///
+    /// # Errors
+    /// `OTSInternalServerError` when the disk fails.
+    pub fn settle(&self) -> Answer<()> {
+        self.storage.as_ref().map_or(Ok(()), Storage::wait)
     }
 
     /// The instance's clock in milliseconds: the real one plus what [`Instance::advance_clock`] added.
@@ -94,8 +129,17 @@ impl Instance {
     pub fn add(&self, added: Vec<Table>) -> Answer<()> {
         let mut tables = self.all_tables();
         check_room(&tables, &added)?;
+        added.iter().for_each(|table| self.store_new(table));
         tables.extend(added.into_iter().map(named));
         Ok(())
+    }
+
+    /// A table of the same name may have been there before.
+    fn store_new(&self, table: &Table) {
+        if let Some(storage) = &self.storage {
+            storage.remove_table(&table.definition.name);
+            storage.put_table(table);
+        }
     }
 
     /// Removes a table and its secondary indexes.
@@ -106,16 +150,24 @@ impl Instance {
         check_table_name(name)?;
         let mut tables = self.all_tables();
         let table = tables.get(name).cloned().ok_or_else(ServiceError::no_table)?;
-        let table = read(&table);
+        let mut table = write(&table);
         if table.index_of.is_some() {
             // Own wording.
             return Err(ServiceError::parameter("An index table can only be deleted by DropIndex."));
         }
-        tables.remove(name);
+        table.deleted = true;
+        self.forget(&mut tables, name);
         for index in &table.definition.indexes {
-            tables.remove(&index.name);
+            self.forget(&mut tables, &index.name);
         }
         Ok(())
+    }
+
+    fn forget(&self, tables: &mut Tables, name: &str) {
+        tables.remove(name);
+        if let Some(storage) = &self.storage {
+            storage.remove_table(name);
+        }
     }
 
     /// Changes a table, and adds a secondary index to it; all or nothing.
@@ -134,6 +186,10 @@ impl Instance {
             table.definition = before;
             return Err(refusal);
         }
+        if let Some(storage) = &self.storage {
+            storage.put_table(&table);
+        }
+        added.iter().for_each(|index| self.store_new(index));
         tables.extend(added.into_iter().map(named));
         Ok(())
     }
@@ -149,7 +205,10 @@ impl Instance {
         let mut table = write(&table);
         let position = table.definition.indexes.iter().position(|known| known.name == index);
         table.definition.indexes.remove(position.ok_or_else(ServiceError::no_table)?);
-        tables.remove(index);
+        if let Some(storage) = &self.storage {
+            storage.put_table(&table);
+        }
+        self.forget(&mut tables, index);
         Ok(())
     }
 
@@ -171,8 +230,35 @@ impl Instance {
     /// # Errors
     /// As [`Instance::inspect`].
     pub fn change<T>(&self, name: &str, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
+        self.alone(name, |table| {
+            let answer = work(table)?;
+            if let Some(storage) = &self.storage {
+                storage.put_table(table);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// Runs `work` on a table, alone, and stores the rows that it changed.
+    fn alone<T>(&self, name: &str, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
         let table = self.find(name)?;
-        work(&mut write(&table))
+        let mut table = write(&table);
+        if table.deleted {
+            return Err(ServiceError::no_table());
+        }
+        let partitions = table.partitions.boundaries().len();
+        let answer = work(&mut table);
+        let changed = std::mem::take(&mut table.changed);
+        if let Some(storage) = &self.storage {
+            if !changed.is_empty() {
+                storage.put_rows(&table, &changed);
+            }
+            // Split or merged by load.
+            if table.partitions.boundaries().len() != partitions {
+                storage.put_table(&table);
+            }
+        }
+        answer
     }
 
     /// Runs `work` on the rows of a table at `now` (ms).
@@ -194,7 +280,7 @@ impl Instance {
     /// # Errors
     /// As [`Instance::read`].
     pub fn write<T>(&self, name: &str, now: i64, work: impl FnOnce(&mut Table) -> Answer<T>) -> Answer<T> {
-        self.change(name, |table| {
+        self.alone(name, |table| {
             check_ready(table, now)?;
             if table.index_of.is_some() {
                 return Err(ServiceError::parameter("Can't write index table directly."));

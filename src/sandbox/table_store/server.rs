@@ -105,7 +105,8 @@ impl Handler for Front {
         // Reads and hashes up to 4 MB: not on a thread that serves connections.
         let ran = tokio::task::spawn_blocking(move || {
             let call = Call { operation: &operation, now: instance.now(), faults: &instance.faults };
-            operations::run(&instance, &call, &body, page)
+            let answer = operations::run(&instance, &call, &body, page);
+            instance.settle().and(answer)
         });
         let mut answer = match ran.await {
             Ok(answer) => answer,

@@ -58,6 +58,11 @@ impl StoredRow {
         StoredRow { columns: BTreeMap::new(), newest_write: timestamp }
     }
 
+    /// The newest timestamp ever written (ms).
+    pub fn newest_write(&self) -> i64 {
+        self.newest_write
+    }
+
     /// Adds one version, replaces the one with the same timestamp, and drops what is over `max_versions`.
     pub fn put(&mut self, name: &str, timestamp: i64, value: StoredValue, max_versions: usize) {
         self.newest_write = self.newest_write.max(timestamp);

@@ -36,6 +36,10 @@ pub struct Table {
     pub locks: Locks,
     /// The table whose secondary index this is.
     pub index_of: Option<String>,
+    /// Whether it was deleted while somebody was about to use it.
+    pub deleted: bool,
+    /// Keys of rows that changed and were not stored yet.
+    pub changed: Vec<PrimaryKey>,
     /// The rows.
     pub content: Content,
 }
@@ -69,6 +73,8 @@ impl Table {
             local_transactions: false,
             locks: Locks::default(),
             index_of: None,
+            deleted: false,
+            changed: Vec::new(),
             content,
         }
     }

@@ -49,12 +49,26 @@ pub fn create(
 }
 
 fn new_stream(table: &str, spec: &proto::StreamSpecification, enabled_us: i64) -> Answer<Option<Stream>> {
-    Ok(schema::requested_stream(spec)?.map(|(expiration_hours, columns)| Stream {
+    let asked = schema::requested_stream(spec)?;
+    Ok(asked.map(|(expiration_hours, columns)| enabled_stream(table, expiration_hours, columns, enabled_us)))
+}
+
+fn enabled_stream(table: &str, expiration_hours: i32, columns: Vec<String>, enabled_us: i64) -> Stream {
+    Stream {
         stream_id: format!("{table}_{enabled_us}"),
         expiration_hours,
         last_enable_time_us: enabled_us,
         columns,
-    }))
+    }
+}
+
+/// Enables the Stream of a table whose history is lost anew. Whether it has one.
+pub fn reenable_stream(table: &mut Table, enabled_us: i64) -> bool {
+    let Some(old) = table.definition.stream.take() else { return false };
+    let name = &table.definition.name;
+    table.definition.stream = Some(enabled_stream(name, old.expiration_hours, old.columns, enabled_us));
+    table.switch_history();
+    true
 }
 
 /// DescribeTable.
