@@ -1,5 +1,6 @@
 //! The local Table Store and OSS servers: strict, countable, with faults on demand.
 
+mod admin;
 pub mod counters;
 pub mod faults;
 mod http;
@@ -13,6 +14,7 @@ use rand::Rng as _;
 use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
 
+use self::admin::Admin;
 use self::counters::Counters;
 use self::faults::Faults;
 use self::oss::{OssServer, OssServerOptions};
@@ -48,8 +50,12 @@ pub struct SandboxOptions {
     /// Port, directory and strictness of OSS. Its region, keys, faults and counters are the sandbox's; `bucket` is
     /// added to its buckets.
     pub oss: OssServerOptions,
+    /// More tokens that are accepted in place of `security_token`, such as the next one after it has expired. Default none.
+    pub more_security_tokens: Vec<String>,
     /// Faults; rules can be added while the sandbox runs.
     pub faults: Faults,
+    /// Serve the admin endpoint, on a port of its own. Default no.
+    pub admin: bool,
 }
 
 impl Default for SandboxOptions {
@@ -66,7 +72,9 @@ impl Default for SandboxOptions {
             table_ready_after: Duration::ZERO,
             data_dir: None,
             oss: OssServerOptions::default(),
+            more_security_tokens: Vec::new(),
             faults: Faults::new(),
+            admin: false,
         }
     }
 }
@@ -88,6 +96,9 @@ pub struct SandboxDescription {
     pub access_key_id: String,
     /// Access key secret.
     pub access_key_secret: String,
+    /// `http://127.0.0.1:PORT` of the admin endpoint, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_endpoint: Option<String>,
     /// Security token, if one is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_token: Option<String>,
@@ -100,6 +111,7 @@ pub struct Sandbox {
     oss: OssServer,
     faults: Faults,
     counters: Counters,
+    _admin: Option<Admin>,
 }
 
 impl Sandbox {
@@ -112,12 +124,15 @@ impl Sandbox {
         check_instance(&options.instance)?;
         check_tables(&options.tables)?;
         let secret = options.access_key_secret.unwrap_or_else(random_secret);
+        let tokens: Vec<String> =
+            options.security_token.iter().chain(&options.more_security_tokens).cloned().collect();
         let account = Account {
             instance: options.instance.clone(),
             region: options.region.clone(),
             access_key_id: options.access_key_id.clone(),
             access_key_secret: secret.clone(),
-            security_token: options.security_token.clone(),
+            security_tokens: tokens.clone(),
+            expired_tokens: Default::default(),
         };
         let counters = Counters::new();
         let table_store = TableStore::start(
@@ -130,19 +145,28 @@ impl Sandbox {
             counters.clone(),
         )
         .await?;
-        let key = Credentials::new(&*options.access_key_id, &*secret, options.security_token.clone());
+        let with_token = |token| Credentials::new(&*options.access_key_id, &*secret, token);
+        let keys = match tokens.is_empty() {
+            true => vec![with_token(None)],
+            false => tokens.iter().cloned().map(|token| with_token(Some(token))).collect(),
+        };
         let mut buckets = options.oss.buckets.clone();
         buckets.push(options.bucket.clone());
         let oss = OssServer::start(OssServerOptions {
             region: options.region.clone(),
-            access_keys: vec![key],
+            access_keys: keys,
             buckets,
             faults: options.faults.clone(),
             counters: counters.clone(),
             ..options.oss
         })
         .await?;
+        let admin = match options.admin {
+            true => Some(Admin::start(&options.faults, &counters, &table_store, &oss).await?),
+            false => None,
+        };
         let description = SandboxDescription {
+            admin_endpoint: admin.as_ref().map(Admin::endpoint),
             ots_endpoint: table_store.endpoint(),
             oss_endpoint: oss.endpoint(),
             instance: options.instance,
@@ -152,7 +176,7 @@ impl Sandbox {
             access_key_secret: secret,
             security_token: options.security_token,
         };
-        Ok(Sandbox { description, table_store, oss, faults: options.faults, counters })
+        Ok(Sandbox { description, table_store, oss, faults: options.faults, counters, _admin: admin })
     }
 
     /// How to reach it.

@@ -1,6 +1,6 @@
 //! `otsvault sandbox`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,17 +8,17 @@ use clap::Args;
 use super::print_line;
 use crate::error::Context as _;
 use crate::runtime::Shutdown;
-use crate::sandbox::faults::{Faults, Rule};
+use crate::sandbox::faults::{Faults, Rule, parse_rules};
 use crate::sandbox::oss::OssServerOptions;
 use crate::sandbox::table_store::GeneratedTable;
 use crate::sandbox::{Sandbox, SandboxOptions};
-use crate::{Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// Runs both services on loopback until a signal. One line of JSON on stdout says how to reach them, once they listen.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  otsvault sandbox --table readings=iot:rows=1000000,seed=1\n\n\
     The first line on stdout is JSON: ots_endpoint, oss_endpoint, instance, bucket, region,\n\
-    access_key_id, access_key_secret. The official SDKs can be pointed at it as they are.")]
+    access_key_id, access_key_secret, and admin_endpoint with --admin. The official SDKs can be pointed at it as they are.")]
 pub(super) struct SandboxArgs {
     /// Table to generate, NAME=SHAPE:rows=N,seed=S[,key=STYLE][,partitions=P][,skew=PERCENT]; can be repeated. SHAPE is
     /// iot, wide, fat, sparse or mixed; STYLE is sequential, hashed, shared-prefix or binary; PERCENT of the rows are in
@@ -52,18 +52,27 @@ pub(super) struct SandboxArgs {
     /// Seconds that restoring an archived object takes
     #[arg(long, default_value_t = 0, value_name = "S")]
     restore_delay: u64,
-    /// Fault rule as JSON, such as {"operation":"GetRange","when":{"every":3},"action":{"delay":250}}; can be repeated
-    #[arg(long = "fault", value_name = "JSON", value_parser = parse_rule)]
-    faults: Vec<Rule>,
+    /// What goes wrong, such as 'GetRange nth=3 drop-after' or 'oss/* rate=0.05 seed=7 error=InternalError'; can be repeated
+    #[arg(long = "fault", value_name = "RULE")]
+    fault: Vec<Rule>,
+    /// JSON file with an array of fault rules
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Serve an admin endpoint on a port of its own: figures, faults and clocks while the sandbox runs
+    #[arg(long)]
+    admin: bool,
 }
 
-fn parse_rule(text: &str) -> Result<Rule, serde_json::Error> {
-    serde_json::from_str(text)
+fn rules_of(file: &Path) -> Result<Vec<Rule>> {
+    let doing = || format!("read the fault rules in `{}`", file.display());
+    let text = std::fs::read_to_string(file).doing(Kind::Io, doing())?;
+    parse_rules(&text).map_err(|why| Error::new(Kind::Usage, doing()).because(why))
 }
 
 pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
     let faults = Faults::new();
-    args.faults.into_iter().for_each(|rule| faults.add(rule));
+    let from_file = args.faults.as_deref().map(rules_of).transpose()?.unwrap_or_default();
+    from_file.into_iter().chain(args.fault).for_each(|rule| faults.add(rule));
     let sandbox = Sandbox::start(SandboxOptions {
         instance: args.instance,
         bucket: args.bucket,
@@ -79,6 +88,7 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
             ..OssServerOptions::default()
         },
         faults,
+        admin: args.admin,
         ..SandboxOptions::default()
     })
     .await?;

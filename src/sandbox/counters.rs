@@ -26,6 +26,7 @@ struct Operation {
     errors: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    capacity_units: AtomicU64,
     in_flight: AtomicU64,
     in_flight_peak: AtomicU64,
 }
@@ -53,6 +54,25 @@ impl Counters {
         *self.lock().gauges.entry((service, gauge)).or_default() += change;
     }
 
+    /// Starts again from zero; requests in flight and gauges stay, as they are what is there now.
+    pub fn reset(&self) {
+        for operation in self.lock().operations.values() {
+            let Operation {
+                requests,
+                errors,
+                bytes_in,
+                bytes_out,
+                capacity_units,
+                in_flight,
+                in_flight_peak,
+            } = &**operation;
+            for figure in [requests, errors, bytes_in, bytes_out, capacity_units] {
+                figure.store(0, Ordering::Relaxed);
+            }
+            in_flight_peak.store(in_flight.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// The figures now.
     pub fn snapshot(&self) -> Snapshot {
         let tables = self.lock();
@@ -63,6 +83,7 @@ impl Counters {
                 errors: operation.errors.load(Ordering::Relaxed),
                 bytes_in: operation.bytes_in.load(Ordering::Relaxed),
                 bytes_out: operation.bytes_out.load(Ordering::Relaxed),
+                capacity_units: operation.capacity_units.load(Ordering::Relaxed),
                 in_flight: operation.in_flight.load(Ordering::Relaxed),
                 in_flight_peak: operation.in_flight_peak.load(Ordering::Relaxed),
             };
@@ -97,6 +118,11 @@ impl InFlight {
     /// Counts bytes of the answer's body.
     pub fn bytes_out(&self, bytes: u64) {
         self.0.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts capacity units, read and write together.
+    pub fn capacity_units(&self, units: u64) {
+        self.0.capacity_units.fetch_add(units, Ordering::Relaxed);
     }
 
     /// Counts the request as failed, which includes a connection dropped on purpose.
@@ -152,6 +178,8 @@ pub struct OperationFigures {
     pub bytes_in: u64,
     /// Bytes of answer bodies that were promised.
     pub bytes_out: u64,
+    /// Read and write capacity units that answers reported; 0 for OSS.
+    pub capacity_units: u64,
     /// Being served now, until the last byte of the answer is handed to the socket.
     pub in_flight: u64,
     /// Most at one time.
@@ -178,6 +206,7 @@ mod tests {
             errors: 1,
             bytes_in: 10,
             bytes_out: 0,
+            capacity_units: 0,
             in_flight: 1,
             in_flight_peak: 2,
         };

@@ -1,172 +1,31 @@
 //! Faults on demand: which call of which operation goes wrong, and how.
 //!
-//! A [`Rule`] names a service, an operation and a part of a key, says which of the matching calls it hits, and what
-//! happens to them. Rules are tried in the order they were added and the first that hits decides; a call counts for every
-//! rule it matches, hit or not. Without rules [`Faults::check`] costs one atomic load.
+//! A [`Rule`] names a service, an operation and a key, says which of the matching calls it hits, and what happens to them:
+//! an [`Action`]. A call counts for every rule it matches, hit or not. Of the rules that hit, those that only slow down
+//! (delay, bandwidth, limit) all take effect, and of the others the first one, in the order they were added. Rules come from
+//! the embedding program, from a short text ([`Rule::from_str`](std::str::FromStr)), from a file ([`parse_rules`]), and
+//! while the servers run from the admin endpoint. Without rules a call costs one atomic load.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-/// The service that a request went to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Service {
-    /// Table Store.
-    TableStore,
-    /// OSS.
-    Oss,
-}
+mod action;
+mod pace;
+mod rule;
+mod spec;
+mod verdict;
 
-/// What goes wrong, and when.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rule {
-    /// The service; `None` means both.
-    #[serde(default)]
-    pub service: Option<Service>,
-    /// The operation as the service names it (`GetRange`, `UploadPart`); `None` means all.
-    #[serde(default)]
-    pub operation: Option<String>,
-    /// A part of the table name, or of `bucket/key`; `None` means all.
-    #[serde(default)]
-    pub key: Option<String>,
-    /// Which of the matching calls.
-    #[serde(default)]
-    pub when: When,
-    /// What happens to them.
-    pub action: Action,
-}
-
-impl Rule {
-    /// Every call to every service.
-    pub fn new(action: impl Into<Action>) -> Rule {
-        Rule { service: None, operation: None, key: None, when: When::Always, action: action.into() }
-    }
-
-    /// Only calls of this operation.
-    pub fn on(mut self, service: Service, operation: impl Into<String>) -> Rule {
-        self.service = Some(service);
-        self.operation = Some(operation.into());
-        self
-    }
-
-    /// Only calls to this service.
-    pub fn service(mut self, service: Service) -> Rule {
-        self.service = Some(service);
-        self
-    }
-
-    /// Only calls whose table name, or `bucket/key`, contains this.
-    pub fn key(mut self, part: impl Into<String>) -> Rule {
-        self.key = Some(part.into());
-        self
-    }
-
-    /// Only these of the matching calls.
-    pub fn when(mut self, when: When) -> Rule {
-        self.when = when;
-        self
-    }
-
-    /// Only the `nth` matching call, counted from 1.
-    pub fn nth(self, nth: u64) -> Rule {
-        self.when(When::Calls { first: nth, last: nth })
-    }
-
-    fn matches(&self, service: Service, operation: &str, key: &str) -> bool {
-        self.service.is_none_or(|wanted| wanted == service)
-            && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
-            && self.key.as_deref().is_none_or(|part| key.contains(part))
-    }
-}
-
-/// Which of the calls that a rule matches are hit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum When {
-    /// All of them.
-    #[default]
-    Always,
-    /// The `first` to the `last`, both counted from 1 and both hit.
-    Calls {
-        /// The first call hit.
-        first: u64,
-        /// The last call hit.
-        last: u64,
-    },
-    /// Every k-th: k, 2k, …; 0 means none.
-    Every(u64),
-    /// Each with this probability, from a seeded generator: the same calls in the same order give the same faults.
-    Rate {
-        /// 0 to 1.
-        probability: f64,
-        /// The seed.
-        seed: u64,
-    },
-    /// Those above this many within the last second; the calls that are hit do not count towards it.
-    AbovePerSecond(u32),
-}
-
-/// What happens to a call that a rule hits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Nothing is applied; the service answers with this error.
-    Error {
-        /// The HTTP status.
-        status: u16,
-        /// The service's error code.
-        code: String,
-        /// The service's error message.
-        message: String,
-    },
-    /// Nothing is applied; the connection is closed without an answer.
-    DropBefore,
-    /// The call is applied; then the connection is closed without an answer.
-    DropAfter,
-    /// The call waits this long, then goes on as usual. Milliseconds in JSON.
-    Delay(#[serde(with = "milliseconds")] Duration),
-    /// The call is applied; half of the answer's body is sent under the full `Content-Length`, then the connection closes.
-    TruncateBody,
-    /// The call is applied; one byte of the answer's body is wrong.
-    CorruptBody {
-        /// Which byte, from 0; nothing happens when the body is shorter.
-        offset: u64,
-        /// What is XORed into it.
-        xor: u8,
-    },
-    /// The call is applied; the checksum header of the answer is wrong.
-    WrongChecksum,
-    /// Something that only one service knows, by name.
-    Custom(Cow<'static, str>),
-}
-
-impl Action {
-    /// An error answer.
-    pub fn error(status: u16, code: impl Into<String>, message: impl Into<String>) -> Action {
-        Action::Error { status, code: code.into(), message: message.into() }
-    }
-}
-
-mod milliseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(value.as_millis()).unwrap_or(u64::MAX).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
-}
+pub use self::action::Action;
+pub use self::pace::Pace;
+pub use self::rule::{Rule, Service, When};
+pub use self::spec::parse_rules;
+pub use self::verdict::Verdict;
 
 /// The rules of a sandbox; clones share them.
 #[derive(Clone, Default)]
@@ -184,6 +43,9 @@ struct Armed {
     hit: u64,
     random: SmallRng,
     recent: VecDeque<Instant>,
+    pace: Option<Pace>,
+    /// Calls in flight, by table or bucket.
+    limits: HashMap<String, Arc<Semaphore>>,
 }
 
 impl Faults {
@@ -198,48 +60,67 @@ impl Faults {
             When::Rate { seed, .. } => seed,
             _ => 0,
         };
+        let pace = match rule.action {
+            Action::Bandwidth(bytes_per_second) => Some(Pace::new(bytes_per_second)),
+            _ => None,
+        };
         let random = SmallRng::seed_from_u64(seed);
-        let mut rules = self.rules();
-        rules.push(Armed { rule, matched: 0, hit: 0, random, recent: VecDeque::new() });
+        let recent = VecDeque::new();
+        let limits = HashMap::new();
+        let mut rules = self.lock();
+        rules.push(Armed { rule, matched: 0, hit: 0, random, recent, pace, limits });
         self.0.armed.store(true, Ordering::Release);
     }
 
-    /// Removes all rules.
+    /// Removes all rules. Calls that wait for a place under a limit go on.
     pub fn clear(&self) {
-        let mut rules = self.rules();
+        let mut rules = self.lock();
+        for semaphore in rules.iter().flat_map(|armed| armed.limits.values()) {
+            semaphore.close();
+        }
         rules.clear();
         self.0.armed.store(false, Ordering::Release);
     }
 
+    /// The rules, in the order they were added.
+    pub fn rules(&self) -> Vec<Rule> {
+        self.lock().iter().map(|armed| armed.rule.clone()).collect()
+    }
+
     /// How many calls the rules hit so far, rule by rule, in the order they were added.
     pub fn hits(&self) -> Vec<u64> {
-        self.rules().iter().map(|armed| armed.hit).collect()
+        self.lock().iter().map(|armed| armed.hit).collect()
     }
 
-    /// Counts one call and returns what should happen to it. `key` is the table name, or `bucket/key`.
+    /// Counts one call and returns what should happen to it, slowing down aside. `key` is the table name, or `bucket/key`.
     pub fn check(&self, service: Service, operation: &str, key: &str) -> Option<Action> {
-        if !self.0.armed.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut decided = None;
-        for armed in self.rules().iter_mut().filter(|armed| armed.rule.matches(service, operation, key)) {
-            armed.matched += 1;
-            if armed.is_due() && decided.is_none() {
-                armed.hit += 1;
-                decided = Some(armed.rule.action.clone());
-            }
-        }
-        decided
+        self.verdict(service, operation, key).action
     }
 
-    fn rules(&self) -> MutexGuard<'_, Vec<Armed>> {
+    /// Counts one call and returns everything that should happen to it. `key` is the table name, or `bucket/key`.
+    pub fn verdict(&self, service: Service, operation: &str, key: &str) -> Verdict {
+        let mut verdict = Verdict::default();
+        if !self.0.armed.load(Ordering::Acquire) {
+            return verdict;
+        }
+        for armed in self.lock().iter_mut().filter(|armed| armed.rule.matches(service, operation, key)) {
+            armed.matched += 1;
+            if !armed.is_due() {
+                continue;
+            }
+            armed.hit += u64::from(armed.apply(service, key, &mut verdict));
+        }
+        verdict
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Armed>> {
         self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.rules().iter().map(|armed| &armed.rule)).finish()
+        f.debug_list().entries(self.rules()).finish()
     }
 }
 
@@ -262,6 +143,36 @@ impl Armed {
                 above
             }
         }
+    }
+
+    /// Adds this rule to what happens to a call; false when an earlier rule has decided or there is room left.
+    fn apply(&mut self, service: Service, key: &str, verdict: &mut Verdict) -> bool {
+        match &self.rule.action {
+            Action::Delay(by) => verdict.delay += *by,
+            Action::Jitter { least_ms, most_ms } => {
+                let span = *least_ms..=*(most_ms.max(least_ms));
+                verdict.delay += Duration::from_millis(self.random.random_range(span));
+            }
+            Action::Bandwidth(_) => verdict.pace = self.pace.clone(),
+            Action::Limit { in_flight, queue } => {
+                // A bucket's objects share its places.
+                let name = key.split('/').next().unwrap_or_default();
+                let places = || Arc::new(Semaphore::new(*in_flight as usize));
+                let semaphore = self.limits.entry(name.to_owned()).or_insert_with(places);
+                match Arc::clone(semaphore).try_acquire_owned() {
+                    Ok(place) => {
+                        verdict.places.push(place);
+                        return false;
+                    }
+                    Err(_) if *queue => verdict.queues.push(Arc::clone(semaphore)),
+                    Err(_) if verdict.action.is_some() => return false,
+                    Err(_) => verdict.action = Some(Action::busy(service)),
+                }
+            }
+            _ if verdict.action.is_some() => return false,
+            action => verdict.action = Some(action.clone()),
+        }
+        true
     }
 }
 
@@ -302,12 +213,38 @@ mod tests {
     }
 
     #[test]
-    fn rules_can_be_written_in_json() {
-        let text = r#"{"service":"oss","operation":"GetObject","when":{"every":3},"action":{"delay":250}}"#;
-        let rule: Rule = serde_json::from_str(text).unwrap();
-        let expected = Rule::new(Action::Delay(Duration::from_millis(250))).on(Service::Oss, "GetObject");
-        assert_eq!(rule, expected.when(When::Every(3)));
-        let again: Rule = serde_json::from_str(&serde_json::to_string(&rule).unwrap()).unwrap();
-        assert_eq!(again, rule);
+    fn slow_rules_add_up_and_leave_the_outcome_to_another_rule() {
+        let faults = Faults::new();
+        faults.add(Rule::new(Action::Delay(Duration::from_millis(20))));
+        faults.add(Rule::new(Action::Jitter { least_ms: 5, most_ms: 10 }));
+        faults.add(Rule::new(Action::DropAfter).nth(2));
+        let first = faults.verdict(Service::TableStore, "GetRange", "t");
+        assert!((25..=30).contains(&first.delay.as_millis()), "{:?}", first.delay);
+        assert_eq!(first.action, None);
+        let second = faults.verdict(Service::TableStore, "GetRange", "t");
+        assert!(second.action == Some(Action::DropAfter) && second.delay >= first.delay / 2);
+    }
+
+    #[tokio::test]
+    async fn a_limit_counts_calls_in_flight_by_table_and_refuses_or_queues() {
+        let faults = Faults::new();
+        faults.add(Rule::new(Action::Limit { in_flight: 2, queue: false }));
+        let get = |table: &str| faults.verdict(Service::TableStore, "GetRange", table);
+        let (one, two) = (get("t"), get("t"));
+        assert_eq!((&one.action, &two.action), (&None, &None));
+        assert_eq!(get("t").action, Some(Action::busy(Service::TableStore)));
+        assert_eq!(get("other").action, None, "each table has its own");
+        drop(one);
+        assert_eq!(get("t").action, None);
+        assert_eq!(faults.hits(), [1]);
+
+        faults.clear();
+        faults.add(Rule::new(Action::Limit { in_flight: 1, queue: true }));
+        let (first, mut second) = (get("t"), get("t"));
+        let waiting = tokio::spawn(async move { second.wait().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.await.unwrap();
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::body::Body;
+use super::faults::Pace;
 use crate::error::Context as _;
 use crate::{Kind, Result};
 
@@ -64,6 +65,22 @@ impl Request {
 pub struct RequestBody {
     incoming: Incoming,
     read: u64,
+    damage: Option<Damage>,
+    pace: Option<Pace>,
+}
+
+/// What happens to a request's body on its way.
+#[derive(Debug, Clone, Copy)]
+pub enum Damage {
+    /// The connection is lost after half of it.
+    Cut,
+    /// `xor` is XORed into the byte at `offset`.
+    Flip {
+        /// From 0.
+        offset: u64,
+        /// The pattern.
+        xor: u8,
+    },
 }
 
 impl RequestBody {
@@ -79,11 +96,37 @@ impl RequestBody {
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.read += data.len() as u64;
-                        return Ok(Some(data));
+                        return self.arrived(data).await.map(Some);
                     }
                 }
             }
+        }
+    }
+
+    /// Lets the rest of the body arrive damaged.
+    pub fn damage(&mut self, damage: Damage) {
+        self.damage = Some(damage);
+    }
+
+    /// Lets the rest of the body arrive at this pace.
+    pub fn pace(&mut self, pace: Pace) {
+        self.pace = Some(pace);
+    }
+
+    async fn arrived(&mut self, data: Bytes) -> io::Result<Bytes> {
+        let start = self.read;
+        self.read += data.len() as u64;
+        if let Some(pace) = &self.pace {
+            pace.pass(data.len() as u64).await;
+        }
+        match self.damage {
+            Some(Damage::Cut) => {
+                let left = self.incoming.size_hint().exact().unwrap_or(0);
+                // At least half of it is here.
+                if self.read >= left { Err(io::Error::other("cut on request")) } else { Ok(data) }
+            }
+            Some(Damage::Flip { offset, xor }) => Ok(flipped(data, start, offset, xor)),
+            None => Ok(data),
         }
     }
 
@@ -116,6 +159,15 @@ impl RequestBody {
             }
         }
     }
+}
+
+/// `data`, which begins at `start` of a body, with `xor` XORed into the body's byte at `offset`.
+pub fn flipped(data: Bytes, start: u64, offset: u64, xor: u8) -> Bytes {
+    let at = offset.checked_sub(start).and_then(|at| usize::try_from(at).ok());
+    let Some(at) = at.filter(|at| *at < data.len()) else { return data };
+    let mut damaged = Vec::from(data);
+    damaged[at] ^= xor;
+    damaged.into()
 }
 
 /// What becomes of a request.
@@ -274,11 +326,14 @@ async fn respond(
         query: head.uri.query().unwrap_or_default().to_owned(),
         method: head.method,
         headers: head.headers,
-        body: RequestBody { incoming, read: 0 },
+        body: RequestBody { incoming, read: 0, damage: None, pace: None },
     };
     let Answer::Reply(reply) = handler.handle(&mut request).await else {
+        tracing::debug!(method = %request.method, path = request.path, "closed without an answer");
         return Err(Dropped);
     };
+    // Without the query: a presigned URL carries its signature there.
+    tracing::debug!(method = %request.method, path = request.path, status = reply.status.as_u16(), "answered");
     if request.body.read > 0 || !waits_for_continue {
         request.body.drain().await;
     }

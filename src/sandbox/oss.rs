@@ -203,6 +203,12 @@ impl OssServer {
         self.core.restore_delay_ms.store(milliseconds(delay), Ordering::Relaxed);
     }
 
+    /// What [`OssServer::set_clock_offset`] does, for whoever outlives the borrow.
+    pub fn skew(&self) -> impl Fn(i64) + Send + Sync + 'static {
+        let core = Arc::clone(&self.core);
+        move |seconds| core.clock_offset_seconds.store(seconds, Ordering::Relaxed)
+    }
+
     /// The uploads that are still open, by bucket and key.
     pub fn open_uploads(&self) -> Vec<OpenUpload> {
         let mut open = Vec::new();
@@ -244,6 +250,11 @@ impl OssServer {
         let found = self.core.buckets.with(bucket, |bucket| Ok(bucket.objects.current(key)?.object.clone()));
         found.ok()??.content.read_all().ok()
     }
+}
+
+/// The operations by name.
+pub(super) fn operation_names() -> &'static [&'static str] {
+    operation::NAMES
 }
 
 fn milliseconds(duration: Duration) -> u64 {

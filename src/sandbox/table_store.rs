@@ -10,6 +10,7 @@
 mod auth;
 mod block;
 mod bulk_import;
+mod capacity;
 mod change;
 mod compression;
 mod control;
@@ -41,7 +42,7 @@ pub use operations::OPERATIONS;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use auth::Account;
@@ -64,6 +65,16 @@ use crate::{Error, Kind, Result};
 pub struct TableStore {
     server: Server,
     instance: Arc<Instance>,
+    clock_skew: Arc<AtomicI64>,
+}
+
+/// Faults that only this service knows.
+pub(super) const CUSTOM_FAULTS: [&str; 4] =
+    ["repeat-next-key", "bad-row-checksum", "empty-page", "timeout-after"];
+
+/// The operations by name.
+pub(super) fn operation_names() -> &'static [&'static str] {
+    &operations::OPERATIONS
 }
 
 impl TableStore {
@@ -87,8 +98,15 @@ impl TableStore {
         }
         let instance = Arc::new(instance);
         let request_number = AtomicU64::new(1);
-        let front = Front { account, instance: Arc::clone(&instance), counters, request_number };
-        Ok(TableStore { server: Server::start(port, Arc::new(front)).await?, instance })
+        let clock_skew = Arc::new(AtomicI64::new(0));
+        let front = Front {
+            account,
+            instance: Arc::clone(&instance),
+            counters,
+            request_number,
+            clock_skew: Arc::clone(&clock_skew),
+        };
+        Ok(TableStore { server: Server::start(port, Arc::new(front)).await?, instance, clock_skew })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -131,6 +149,18 @@ impl TableStore {
     /// Moves the clock that cell timestamps and TTL go by.
     pub fn advance_clock(&self, by: Duration) {
         self.instance.advance_clock(by);
+    }
+
+    /// What [`TableStore::advance_clock`] does, for whoever outlives the borrow.
+    pub fn clock(&self) -> impl Fn(Duration) + Send + Sync + 'static {
+        let instance = Arc::clone(&self.instance);
+        move |by| instance.advance_clock(by)
+    }
+
+    /// Sets the clock that signatures go by this many seconds ahead of the real one.
+    pub fn skew(&self) -> impl Fn(i64) + Send + Sync + 'static {
+        let clock_skew = Arc::clone(&self.clock_skew);
+        move |seconds| clock_skew.store(seconds, Ordering::Relaxed)
     }
 
     /// Lets requests in flight finish, then closes.

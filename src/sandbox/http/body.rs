@@ -6,8 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
+
+use crate::sandbox::faults::Pace;
+
+/// A body with a pace is sent in pieces of this size.
+const PACED_PIECE_BYTES: usize = 16 << 10;
 
 /// The body of a reply, of known length.
 pub struct Body {
@@ -21,9 +26,11 @@ pub struct Body {
     held: Vec<Box<dyn Any + Send>>,
 }
 
+type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
 enum Content {
     Whole(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>),
+    Stream(Pieces),
 }
 
 impl Body {
@@ -53,24 +60,48 @@ impl Body {
     }
 
     /// Sends the same body with `pattern` XORed into the byte at `offset`.
-    pub fn corrupt(mut self, offset: u64, pattern: u8) -> Body {
-        let length = self.promised;
-        let held = std::mem::take(&mut self.held);
-        let cut = self.cut;
+    pub fn corrupt(self, offset: u64, pattern: u8) -> Body {
         let mut position = 0u64;
-        let stream = futures::StreamExt::map(self.into_stream(), move |piece: io::Result<Bytes>| {
-            piece.map(|piece| {
-                let start = position;
-                position += piece.len() as u64;
-                let mut bytes = Vec::from(piece);
-                let inside = offset.checked_sub(start).and_then(|at| usize::try_from(at).ok());
-                if let Some(byte) = inside.and_then(|at| bytes.get_mut(at)) {
-                    *byte ^= pattern;
-                }
-                Bytes::from(bytes)
+        self.through(|stream| {
+            stream.map(move |piece| {
+                piece.map(|piece| {
+                    let start = position;
+                    position += piece.len() as u64;
+                    super::flipped(piece, start, offset, pattern)
+                })
             })
-        });
-        let mut body = Body::stream(length, stream);
+        })
+    }
+
+    /// Sends the same body at this pace.
+    pub fn paced(self, pace: Pace) -> Body {
+        self.through(|stream| {
+            let small = stream.flat_map(|piece| {
+                let pieces = match piece {
+                    Ok(whole) => slices(whole).map(Ok).collect(),
+                    Err(error) => vec![Err(error)],
+                };
+                futures::stream::iter(pieces)
+            });
+            small.then(move |piece: io::Result<Bytes>| {
+                let pace = pace.clone();
+                async move {
+                    if let Ok(piece) = &piece {
+                        pace.pass(piece.len() as u64).await;
+                    }
+                    piece
+                }
+            })
+        })
+    }
+
+    /// The same body through another stream of the same length.
+    fn through<S>(mut self, change: impl FnOnce(Pieces) -> S) -> Body
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let (length, held, cut) = (self.promised, std::mem::take(&mut self.held), self.cut);
+        let mut body = Body::stream(length, change(self.into_stream()));
         body.held = held;
         body.cut = cut;
         body
@@ -81,12 +112,18 @@ impl Body {
         self.held.push(Box::new(guard));
     }
 
-    fn into_stream(self) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
+    fn into_stream(self) -> Pieces {
         match self.content {
             Content::Whole(bytes) => Box::pin(futures::stream::once(std::future::ready(Ok(bytes)))),
             Content::Stream(stream) => stream,
         }
     }
+}
+
+fn slices(whole: Bytes) -> impl Iterator<Item = Bytes> {
+    (0..whole.len())
+        .step_by(PACED_PIECE_BYTES)
+        .map(move |start| whole.slice(start..whole.len().min(start + PACED_PIECE_BYTES)))
 }
 
 impl<T: Into<Bytes>> From<T> for Body {

@@ -63,8 +63,7 @@ impl Keys {
             return Err(OssError::new(403, "InvalidSecurityToken", message));
         };
         if known.expired {
-            let message = "The security token you provided has expired.";
-            return Err(OssError::new(403, "SecurityTokenExpired", message));
+            return Err(OssError::token_expired());
         }
         Ok(known.credentials.clone())
     }

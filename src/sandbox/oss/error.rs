@@ -71,6 +71,11 @@ impl OssError {
         OssError::new(403, "AccessDenied", message)
     }
 
+    /// 403 `SecurityTokenExpired`.
+    pub fn token_expired() -> OssError {
+        OssError::new(403, "SecurityTokenExpired", "The security token you provided has expired.")
+    }
+
     /// 404 `NoSuchBucket`.
     pub fn no_such_bucket(bucket: &str) -> OssError {
         OssError::new(404, "NoSuchBucket", "The specified bucket does not exist.").with("BucketName", bucket)

@@ -19,7 +19,7 @@ use super::signature_v4::Covered;
 use super::time;
 use crate::sandbox::counters::InFlight;
 use crate::sandbox::faults::{Action, Service};
-use crate::sandbox::http::{Answer, Handler, Reply, Request};
+use crate::sandbox::http::{Answer, Damage, Handler, Reply, Request};
 
 /// Answers the requests of one server.
 pub struct Front(pub(super) Arc<Core>);
@@ -46,19 +46,46 @@ impl Core {
             Err(_) => ("Malformed", String::new()),
         };
         let counted = self.counters.begin(Service::Oss, operation);
-        let action = self.faults.check(Service::Oss, operation, &key);
+        let mut verdict = self.faults.verdict(Service::Oss, operation, &key);
+        verdict.wait().await;
+        if let Some(pace) = &verdict.pace {
+            request.body.pace(pace.clone());
+        }
+        let action = verdict.action.take();
+        let mut now = self.now();
+        match &action {
+            Some(Action::CorruptRequest { offset, xor }) => {
+                request.body.damage(Damage::Flip { offset: *offset, xor: *xor });
+            }
+            Some(Action::TruncateRequest) => request.body.damage(Damage::Cut),
+            Some(Action::ClockSkew(seconds)) => now = ahead(now, *seconds),
+            Some(Action::ExpireToken) => {
+                if let Some(token) = request.header("x-oss-security-token") {
+                    self.keys.expire(token);
+                }
+            }
+            _ => {}
+        }
         let outcome = match &action {
             Some(Action::DropBefore) => Err(Failure::Gone),
+            // There is nothing to cut: the request is lost as a whole.
+            Some(Action::TruncateRequest) if !has_body(request) => Err(Failure::Gone),
             Some(Action::Error { status, code, message }) => {
                 Err(OssError::new(*status, code, message).into())
             }
+            Some(Action::ExpireToken) => Err(OssError::token_expired().into()),
             action => {
-                if let Some(Action::Delay(duration)) = action {
-                    tokio::time::sleep(*duration).await;
-                }
-                match parsed {
-                    Ok((address, query)) => self.authenticated(request, address, query, host.clone()).await,
+                let outcome = match parsed {
+                    Ok((address, query)) => {
+                        self.authenticated(request, address, query, host.clone(), now).await
+                    }
                     Err(error) => Err(error.into()),
+                };
+                match action {
+                    Some(Action::ErrorAfter { status, code, message }) if outcome.is_ok() => {
+                        Err(OssError::new(*status, code, message).into())
+                    }
+                    _ => outcome,
                 }
             }
         };
@@ -76,7 +103,7 @@ impl Core {
         };
         let mut reply = reply
             .with("server", "AliyunOSS")
-            .with("date", time::http_date(self.now()))
+            .with("date", time::http_date(now))
             .with("x-oss-request-id", &request_id)
             .with("x-oss-server-time", started.elapsed().as_millis().to_string());
         if s3::is_spoken_in(request) {
@@ -90,12 +117,19 @@ impl Core {
             Some(action) => reply = spoiled(reply, &action),
             None => {}
         }
+        if !verdict.delay.is_zero() {
+            reply = reply.with("x-oss-qos-delay-time", verdict.delay.as_millis().to_string());
+        }
+        if let Some(pace) = verdict.pace.take() {
+            reply = Reply { body: reply.body.paced(pace), ..reply };
+        }
+        // A place under a limit is free once the last byte is gone.
+        reply.body.hold(verdict);
         finish(reply, counted)
     }
 
     fn now(&self) -> Timestamp {
-        let offset = SignedDuration::from_secs(self.clock_offset_seconds.load(Ordering::Relaxed));
-        Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
+        ahead(Timestamp::now(), self.clock_offset_seconds.load(Ordering::Relaxed))
     }
 
     async fn authenticated(
@@ -104,8 +138,8 @@ impl Core {
         address: Address,
         query: Query,
         host: String,
+        now: Timestamp,
     ) -> Outcome {
-        let now = self.now();
         let policy = Policy { keys: &self.keys, region: &self.region, require_v4: self.require_v4, now };
         let covered = Covered {
             method: request.method.as_str(),
@@ -181,6 +215,15 @@ impl Core {
     }
 }
 
+fn ahead(time: Timestamp, seconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+fn has_body(request: &Request) -> bool {
+    let length = request.header("content-length").and_then(|length| length.parse::<u64>().ok());
+    length.is_some_and(|length| length > 0) || request.headers.contains_key("transfer-encoding")
+}
+
 fn refusal(error: &OssError, request_id: &str, host: &str, is_head: bool) -> Reply {
     let mut reply = Reply::new(error.status).with("x-oss-ec", error.error_code());
     for (name, value) in &error.headers {
@@ -199,7 +242,6 @@ fn refusal(error: &OssError, request_id: &str, host: &str, is_head: bool) -> Rep
 
 fn spoiled(reply: Reply, action: &Action) -> Reply {
     match action {
-        Action::Delay(duration) => reply.with("x-oss-qos-delay-time", duration.as_millis().to_string()),
         Action::TruncateBody => {
             let half = reply.body.len() / 2;
             Reply { body: reply.body.cut_after(half), ..reply }

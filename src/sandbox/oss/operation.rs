@@ -12,6 +12,9 @@ macro_rules! operations {
         #[allow(missing_docs, reason = "the names are the manual's")]
         pub enum Operation { $($name),* }
 
+        /// All names.
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
         impl Operation {
             /// The name, for counters and faults.
             pub fn name(self) -> &'static str {

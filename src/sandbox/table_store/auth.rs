@@ -3,7 +3,9 @@
 //! Written from the service's documents and the official SDKs' bytes, apart from any client of this crate, so that
 //! one misreading cannot hide in both. Accepts signature v2 (HMAC-SHA1) and v4 (HMAC-SHA256 with a dated key).
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -33,8 +35,10 @@ pub struct Account {
     pub access_key_id: String,
     /// Access key secret.
     pub access_key_secret: String,
-    /// When set, every request must carry it.
-    pub security_token: Option<String>,
+    /// When there are some, every request must carry one of them.
+    pub security_tokens: Vec<String>,
+    /// Those of them that have expired.
+    pub expired_tokens: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// The key that signs the response to one request.
@@ -79,12 +83,7 @@ impl Account {
         if instance != self.instance {
             return Err(ServiceError::auth("The instance is not found."));
         }
-        if self.security_token.is_some()
-            && optional(headers, "x-ots-ststoken")? != self.security_token.as_deref()
-        {
-            // Own wording.
-            return Err(ServiceError::auth("The security token is invalid."));
-        }
+        self.check_token(optional(headers, "x-ots-ststoken")?)?;
         if body_digest(body) != digest {
             let text = "Mismatch between MD5 value of request body and x-ots-contentmd5 in header.";
             return Err(ServiceError::auth(text));
@@ -97,6 +96,33 @@ impl Account {
         };
         let fresh = optional(headers, "x-ots-signdate")?.is_none_or(|day| is_near(day, sent));
         if genuine && fresh { Ok(key) } else { Err(ServiceError::auth("Signature mismatch.")) }
+    }
+
+    fn check_token(&self, token: Option<&str>) -> Answer<()> {
+        if self.security_tokens.is_empty() {
+            return Ok(());
+        }
+        let known = token.filter(|token| self.security_tokens.iter().any(|known| known == token));
+        // Own wordings.
+        let Some(token) = known else {
+            return Err(ServiceError::auth("The security token is invalid."));
+        };
+        match self.expired().contains(token) {
+            true => Err(ServiceError::auth("The security token has expired.")),
+            false => Ok(()),
+        }
+    }
+
+    /// The token of this request is refused from now on; returns the refusal.
+    pub fn expire_token(&self, headers: &HeaderMap) -> ServiceError {
+        if let Ok(Some(token)) = optional(headers, "x-ots-ststoken") {
+            self.expired().insert(token.to_owned());
+        }
+        ServiceError::auth("The security token has expired.")
+    }
+
+    fn expired(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.expired_tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key that signs the answer to a request, genuine or not: the secret, or the v4 key of its date and region.

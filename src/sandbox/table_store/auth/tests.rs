@@ -17,7 +17,8 @@ fn account(token: Option<&str>) -> Account {
         region: "cn-hangzhou".into(),
         access_key_id: "LTAIexampleKeyId0000".into(),
         access_key_secret: "exampleSecret/0123456789+abcdEF".into(),
-        security_token: token.map(str::to_owned),
+        security_tokens: token.map(str::to_owned).into_iter().collect(),
+        expired_tokens: Default::default(),
     }
 }
 
@@ -137,7 +138,7 @@ fn each_refusal_has_the_services_text() {
     bare.headers.remove("x-ots-signature");
     assert_eq!(refused(bare), "400 OTSParameterInvalid Missing header: x-ots-signature.");
     let mut token = request();
-    token.account.security_token = Some("token".into());
+    token.account.security_tokens = vec!["token".into()];
     assert_eq!(refused(token), "403 OTSAuthFailed The security token is invalid.");
     let get = request();
     let error = get.account.verify(&Method::GET, &get.path, &get.headers, &get.body, get.now).err().unwrap();
