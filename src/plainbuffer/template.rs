@@ -22,8 +22,8 @@ impl NameTemplate {
     }
 }
 
-/// The column names of a table. Its bytes are those of [`write_row`](super::write_row), at about a third of the cost
-/// for rows of small columns.
+/// The column names of a table, with what their bytes add to a checksum worked out once. Its bytes are those of
+/// [`write_row`](super::write_row).
 #[derive(Debug, Clone)]
 pub struct RowTemplate {
     key: Vec<NameTemplate>,
