@@ -115,6 +115,37 @@ async fn figures_faults_and_clocks_can_be_reached_while_it_runs() {
 }
 
 #[tokio::test]
+async fn partitions_split_and_merge_and_streams_are_trimmed_while_it_runs() {
+    let sandbox = Running::start(&["--admin", "--table", "p=iot:rows=400,seed=1,partitions=4"]);
+    let partitions = sandbox.get("/tables/p/partitions").await;
+    let rows = |partitions: &Value| -> Vec<u64> {
+        partitions.as_array().unwrap().iter().map(|partition| partition["rows"].as_u64().unwrap()).collect()
+    };
+    let first = partitions[1]["start"].clone();
+    assert_eq!((rows(&partitions).len(), rows(&partitions).iter().sum::<u64>()), (4, 400));
+    assert_eq!(partitions[0]["start"], Value::Null);
+    assert_eq!(sandbox.post("/tables/p/partitions", r#"{"merge": [0, 1]}"#).await, (200, json!({})));
+    let merged = sandbox.get("/tables/p/partitions").await;
+    assert_eq!(rows(&merged)[0], rows(&partitions)[0] + rows(&partitions)[1]);
+    let split = json!({ "split": first }).to_string();
+    assert_eq!(sandbox.post("/tables/p/partitions", &split).await.0, 200);
+    assert_eq!(sandbox.get("/tables/p/partitions").await, partitions);
+
+    let trim = r#"{"trim": {"shard_id": "s", "records": 1}}"#;
+    for (path, body, status, why) in [
+        ("/tables/p/partitions", split.as_str(), 400, "there is a boundary already"),
+        ("/tables/p/partitions", r#"{"merge": [0, 2]}"#, 400, "not two neighbouring"),
+        ("/tables/p/partitions", r#"{"join": [0, 1]}"#, 400, "unknown variant"),
+        ("/tables/none/partitions", r#"{"merge": [0, 1]}"#, 404, "does not exist"),
+        ("/tables/p/stream", trim, 400, "the table has no Stream"),
+    ] {
+        let (found, answer) = sandbox.post(path, body).await;
+        assert_eq!(found, status, "{path} {body}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains(why), "{path} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn rules_come_from_a_file_and_a_wrong_one_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("faults.json");

@@ -58,7 +58,7 @@ pub(super) struct SandboxArgs {
     /// JSON file with an array of fault rules
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Serve an admin endpoint on a port of its own: figures, faults and clocks while the sandbox runs
+    /// Serve an admin endpoint on a port of its own: figures, faults, clocks, partitions and Streams while the sandbox runs
     #[arg(long)]
     admin: bool,
 }

@@ -1,4 +1,4 @@
-//! The admin endpoint, for tests: figures, faults and clocks of a running sandbox. No SDK calls it; it asks for no key
+//! The admin endpoint, for tests: figures, faults, clocks, partitions and Streams of a running sandbox. No SDK calls it; it asks for no key
 //! and listens on loopback only.
 //!
 //! | request | what it does |
@@ -10,15 +10,19 @@
 //! | `PUT /faults` | the same in place of the rules that are there |
 //! | `DELETE /faults` | removes all rules |
 //! | `POST /clock` | `{"advance_seconds": 3600}` moves what cell timestamps and TTL go by, `{"skew_seconds": -1200}` what signatures go by |
+//! | `GET /tables/T/partitions` | the partitions of the table T in key order: first key, rows, the Stream's open shard |
+//! | `POST /tables/T/partitions` | `{"split": [{"string": "m"}]}` splits the partition that holds a key, `{"merge": [0, 1]}` merges two neighbours |
+//! | `POST /tables/T/stream` | `{"trim": {"shard_id": "…", "records": 5}}` takes a shard's first records away from clients |
 //!
-//! Every answer is JSON; a request that makes no sense gets 400 and `{"error": "…"}`.
+//! Every answer is JSON; a request that makes no sense gets 400 and `{"error": "…"}`, one for a table that is not there 404.
+//! Keys are written as in a manifest: `{"integer": 1}`, `{"string": "x"}`, `{"binary": "00ff"}`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -30,8 +34,9 @@ use tokio::task::JoinHandle;
 use super::counters::Counters;
 use super::faults::{Faults, Rule, parse_rules};
 use super::oss::OssServer;
-use super::table_store::TableStore;
+use super::table_store::{Control, PartitionDescription, TableStore};
 use crate::error::Context as _;
+use crate::model::PrimaryKey;
 use crate::{Kind, Result};
 
 /// A running admin endpoint; dropping it closes it.
@@ -44,6 +49,7 @@ pub(super) struct Admin {
 struct Reach {
     faults: Faults,
     counters: Counters,
+    tables: Control,
     advance: Box<dyn Fn(Duration) + Send + Sync>,
     skew: Box<dyn Fn(i64) + Send + Sync>,
 }
@@ -60,6 +66,7 @@ impl Admin {
         let reach = Reach {
             faults: faults.clone(),
             counters: counters.clone(),
+            tables: Control::clone(table_store),
             advance: Box::new(table_store.clock()),
             skew: Box::new(move |seconds| {
                 skew_table_store(seconds);
@@ -71,6 +78,8 @@ impl Admin {
             .route("/figures/reset", post(reset))
             .route("/faults", get(show_faults).post(add_faults).put(replace_faults).delete(clear_faults))
             .route("/clock", post(clock))
+            .route("/tables/{table}/partitions", get(show_partitions).post(change_partitions))
+            .route("/tables/{table}/stream", post(change_stream))
             .fallback(async || {
                 refused(StatusCode::NOT_FOUND, "there is nothing here; see `otsvault sandbox --help`")
             })
@@ -173,6 +182,54 @@ async fn clock(State(reach): Shared, body: String) -> Response {
         (reach.skew)(seconds);
     }
     answered(json!({}))
+}
+
+async fn show_partitions(State(reach): Shared, Path(table): Path<String>) -> Response {
+    done(reach.tables.partitions(&table).map(|partitions| {
+        let show = |partition: PartitionDescription| {
+            json!({"start": partition.start, "rows": partition.rows, "shard_id": partition.shard_id})
+        };
+        partitions.into_iter().map(show).collect()
+    }))
+}
+
+/// Partitions are counted from 0 in key order.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PartitionChange {
+    Split(PrimaryKey),
+    Merge(usize, usize),
+}
+
+async fn change_partitions(State(reach): Shared, Path(table): Path<String>, body: String) -> Response {
+    let changed = match serde_json::from_str(&body) {
+        Ok(PartitionChange::Split(at)) => reach.tables.split_partition(&table, &at),
+        Ok(PartitionChange::Merge(a, b)) => reach.tables.merge_partitions(&table, a, b),
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error),
+    };
+    done(changed.map(|()| json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StreamChange {
+    Trim { shard_id: String, records: u64 },
+}
+
+async fn change_stream(State(reach): Shared, Path(table): Path<String>, body: String) -> Response {
+    let changed = match serde_json::from_str(&body) {
+        Ok(StreamChange::Trim { shard_id, records }) => reach.tables.trim_stream(&table, &shard_id, records),
+        Err(error) => return refused(StatusCode::BAD_REQUEST, error),
+    };
+    done(changed.map(|()| json!({})))
+}
+
+fn done(outcome: Result<Value>) -> Response {
+    match outcome {
+        Ok(value) => answered(value),
+        Err(error) if error.kind() == Kind::NotFound => refused(StatusCode::NOT_FOUND, error.report()),
+        Err(error) => refused(StatusCode::BAD_REQUEST, error.report()),
+    }
 }
 
 fn answered(value: Value) -> Response {

@@ -39,13 +39,14 @@ mod transaction;
 
 pub use operations::OPERATIONS;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use auth::Account;
+pub use control::Control;
 pub use generated::{GeneratedTable, KeyStyle, Shape};
 pub use oracle::{ShardPosition, StreamCut};
 pub use partitions::{PartitionDescription, PartitionLimits};
@@ -61,10 +62,10 @@ use super::http::Server;
 use crate::model::{KeyRange, Row, RowHasher, RowSum};
 use crate::{Error, Kind, Result};
 
-/// A running Table Store with one instance.
+/// A running Table Store with one instance; what tests do to its tables from inside is [`Control`]'s.
 pub struct TableStore {
     server: Server,
-    instance: Arc<Instance>,
+    control: Control,
     clock_skew: Arc<AtomicI64>,
 }
 
@@ -106,7 +107,11 @@ impl TableStore {
             request_number,
             clock_skew: Arc::clone(&clock_skew),
         };
-        Ok(TableStore { server: Server::start(port, Arc::new(front)).await?, instance, clock_skew })
+        Ok(TableStore {
+            server: Server::start(port, Arc::new(front)).await?,
+            control: Control { instance },
+            clock_skew,
+        })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -119,8 +124,8 @@ impl TableStore {
     /// # Errors
     /// [`Kind::NotFound`].
     pub fn for_each_row(&self, table: &str, mut visit: impl FnMut(&Row<'_>)) -> Result<()> {
-        let now = self.instance.now();
-        let shown = self.instance.inspect(table, |table| {
+        let now = self.control.instance.now();
+        let shown = self.control.instance.inspect(table, |table| {
             let all = KeyRange::all(table.definition.primary_key.len());
             table.scan(&all, now, |row| {
                 visit(row);
@@ -148,12 +153,12 @@ impl TableStore {
 
     /// Moves the clock that cell timestamps and TTL go by.
     pub fn advance_clock(&self, by: Duration) {
-        self.instance.advance_clock(by);
+        self.control.instance.advance_clock(by);
     }
 
     /// What [`TableStore::advance_clock`] does, for whoever outlives the borrow.
     pub fn clock(&self) -> impl Fn(Duration) + Send + Sync + 'static {
-        let instance = Arc::clone(&self.instance);
+        let instance = Arc::clone(&self.control.instance);
         move |by| instance.advance_clock(by)
     }
 
@@ -166,5 +171,13 @@ impl TableStore {
     /// Lets requests in flight finish, then closes.
     pub async fn stop(self) {
         self.server.stop().await;
+    }
+}
+
+impl Deref for TableStore {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.control
     }
 }

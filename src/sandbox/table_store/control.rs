@@ -1,6 +1,8 @@
 //! What a test does to tables from inside: partitions, Stream clocks, retention, and the oracle.
 
-use super::TableStore;
+use std::sync::Arc;
+
+use super::instance::Instance;
 use super::oracle::{Image, ShardPosition, StreamCut};
 use super::partitions::{PartitionDescription, PartitionLimits, Refusal};
 use super::service_error::{Answer, ServiceError};
@@ -9,9 +11,16 @@ use super::table::Table;
 use crate::model::{PrimaryKey, Row, RowHasher, RowSum};
 use crate::{Error, Kind, Result};
 
-/// All of these fail with [`Kind::NotFound`] for a table that is not there, and with [`Kind::Usage`] for what can not
-/// be done to it.
-impl TableStore {
+/// The tables of a running Table Store, from inside; clones are handles of the same ones.
+///
+/// All calls fail with [`Kind::NotFound`] for a table that is not there, and with [`Kind::Usage`] for what can not be done
+/// to it.
+#[derive(Clone)]
+pub struct Control {
+    pub(super) instance: Arc<Instance>,
+}
+
+impl Control {
     /// The partitions of a table, in key order.
     ///
     /// # Errors
@@ -150,10 +159,10 @@ impl TableStore {
         })
     }
 
-    /// Rows and row-sum of [`TableStore::image`]: what a restore to `cut` must hold.
+    /// Rows and row-sum of [`Control::image`]: what a restore to `cut` must hold.
     ///
     /// # Errors
-    /// As [`TableStore::image`].
+    /// As [`Control::image`].
     pub fn image_sum(&self, table: &str, cut: &StreamCut, at_ms: Option<i64>) -> Result<(u64, RowSum)> {
         let (mut hasher, mut rows, mut sum) = (RowHasher::default(), 0, RowSum::default());
         self.image(table, cut, at_ms, |row| {
