@@ -15,12 +15,16 @@ use object_store::{ObjectStoreExt, PutPayload};
 use otsvault::backup::{BackupOptions, backup};
 use otsvault::catalog::{RunState, Vault, find_runs};
 use otsvault::credentials::{Credentials, CredentialsProvider, Issued, Source};
-use otsvault::model::{Cell, KeyPart, PrimaryKey, PrimaryKeyType, Row, TableDefinition, TableOptions, Value};
+use otsvault::model::{
+    Cell, KeyPart, PrimaryKey, PrimaryKeyType, Row, Stream, TableDefinition, TableOptions, Value,
+};
 use otsvault::objectstore::{self, UploadStore, error_of};
 use otsvault::runtime::CpuPool;
 use otsvault::sandbox::faults::{Action, Rule, Service, When};
 use otsvault::sandbox::{Sandbox, SandboxOptions};
-use otsvault::tablestore::{RowChange, RowRequest, TableStore, TableStoreConfig, TableUpdate};
+use otsvault::tablestore::{
+    RowChange, RowRequest, RowsRequest, ShardPosition, ShardStart, TableStore, TableStoreConfig, TableUpdate,
+};
 use otsvault::verify::read_back;
 use otsvault::{Kind, Result};
 use stage::{On, Stage, runtime};
@@ -104,8 +108,8 @@ const FAULTS: &[Fault] = &[
         name: "bad request",
         rule: |_| Some((Action::CorruptRequest { offset: 3, xor: 0x55 }, FIRST)),
         budget: PATIENT,
-        // Table Store takes a wrong MD5 for a wrong signature; OSS finds the XML malformed or the CRC64 another one.
-        kinds: &[Kind::Permission, Kind::Refused, Kind::Corrupt],
+        // OSS finds the XML malformed or the CRC64 another one.
+        kinds: &[Kind::Refused, Kind::Corrupt],
     },
     Fault {
         name: "delay",
@@ -135,8 +139,7 @@ const FAULTS: &[Fault] = &[
         name: "clock off",
         rule: |_| Some((Action::ClockSkew(3600), FIRST)),
         budget: PATIENT,
-        // Table Store does not say that it is the clock.
-        kinds: &[Kind::Permission, Kind::Refused],
+        kinds: &[Kind::Refused],
     },
     Fault {
         name: "not ready",
@@ -184,7 +187,16 @@ const OPERATIONS: &[(Service, &str, Flow)] = &[
     (Service::TableStore, "BatchWriteRow", Flow::Rows),
     (Service::TableStore, "PutRow", Flow::Rows),
     (Service::TableStore, "UpdateRow", Flow::Rows),
+    (Service::TableStore, "DeleteRow", Flow::Rows),
     (Service::TableStore, "GetRow", Flow::Rows),
+    (Service::TableStore, "BatchGetRow", Flow::Rows),
+    // Single rows of a batch that succeeds as a request.
+    (Service::TableStore, "BatchWriteRow/row", Flow::Rows),
+    (Service::TableStore, "BatchGetRow/row", Flow::Rows),
+    (Service::TableStore, "ListStream", Flow::Stream),
+    (Service::TableStore, "DescribeStream", Flow::Stream),
+    (Service::TableStore, "GetShardIterator", Flow::Stream),
+    (Service::TableStore, "GetStreamRecord", Flow::Stream),
     (Service::Oss, "PutObject", Flow::Backup),
     (Service::Oss, "GetObject", Flow::Backup),
     (Service::Oss, "ListObjectsV2", Flow::Backup),
@@ -202,12 +214,18 @@ enum Flow {
     Backup,
     Tables,
     Rows,
+    Stream,
     Object,
+}
+
+/// The operation whose request carries it: that of a row is its batch.
+fn request_of(operation: &str) -> &str {
+    operation.split('/').next().unwrap_or(operation)
 }
 
 /// Repeating it after it may have been applied could change something, so an ambiguous failure ends it.
 fn is_repeatable(operation: &str) -> bool {
-    !matches!(operation, "CreateTable" | "PutRow" | "UpdateRow" | "BatchWriteRow")
+    !matches!(request_of(operation), "CreateTable" | "PutRow" | "UpdateRow" | "DeleteRow" | "BatchWriteRow")
 }
 
 /// A backup without the right to ask for split points warns and cuts the key ranges itself.
@@ -269,7 +287,8 @@ impl Play {
         match flow {
             Flow::Backup => self.back_up().await,
             Flow::Tables => self.make_a_table(operation).await,
-            Flow::Rows => self.write_rows(operation).await,
+            Flow::Rows => self.write_rows(request_of(operation)).await,
+            Flow::Stream => self.read_a_stream().await,
             Flow::Object => self.keep_an_object(&*self.root().store, operation).await,
         }
     }
@@ -311,38 +330,23 @@ impl Play {
         Ok(())
     }
 
-    /// Writes 20 rows or one, and reads them back as they were written.
+    /// Makes a table like the first one, with or without a Stream.
+    async fn make_rows(&self, client: &TableStore, name: &str, stream: Option<Stream>) -> Result<Rows> {
+        let described = client.describe_table("t").await?.definition;
+        let definition = TableDefinition { name: name.into(), stream, ..described };
+        client.create_table(&definition, &[]).await?;
+        Ok(Rows::new(&definition))
+    }
+
+    /// Writes 20 rows or one, and reads them back as they were written; or deletes one.
     async fn write_rows(&self, operation: &str) -> Result<()> {
         let client = self.client();
-        let described = client.describe_table("t").await?.definition;
-        let definition = TableDefinition { name: "w".into(), ..described };
-        client.create_table(&definition, &[]).await?;
-        let names: Vec<String> = definition.primary_key.iter().map(|column| column.name.clone()).collect();
-        let key_of = |n: i64| {
-            let parts = definition.primary_key.iter().map(|column| match column.column_type {
-                PrimaryKeyType::Integer => KeyPart::Integer(n),
-                PrimaryKeyType::String => KeyPart::String(format!("k{n:03}")),
-                PrimaryKeyType::Binary => KeyPart::Binary(n.to_be_bytes().to_vec()),
-            });
-            PrimaryKey(parts.collect())
-        };
-        let keys: Vec<PrimaryKey> = (0..20).map(key_of).collect();
-        let rows: Vec<Row<'_>> = keys
-            .iter()
-            .enumerate()
-            .map(|(n, key)| Row {
-                key: names
-                    .iter()
-                    .map(String::as_str)
-                    .zip(key.parts().iter().map(KeyPart::as_value))
-                    .collect(),
-                cells: vec![Cell::put("a", Value::Integer(n as i64), Some(now()))],
-                ..Row::default()
-            })
-            .collect();
-        let wanted = if operation == "BatchWriteRow" { rows.len() } else { 1 };
+        let made = self.make_rows(&client, "w", None).await?;
+        let rows = made.rows();
+        let is_batch = matches!(operation, "BatchWriteRow" | "BatchGetRow");
+        let wanted = if is_batch { rows.len() } else { 1 };
         match operation {
-            "BatchWriteRow" => {
+            "BatchWriteRow" | "BatchGetRow" => {
                 let changes: Vec<RowChange> = rows.iter().map(RowChange::put).collect();
                 let written = client.write_rows("w", &changes).await?;
                 if let Some((_, error)) = written.failures.into_iter().next() {
@@ -352,18 +356,63 @@ impl Play {
             "UpdateRow" => drop(client.update_row("w", &rows[0]).await?),
             _ => drop(client.put_row("w", &rows[0]).await?),
         }
-        for (key, row) in keys.iter().zip(&rows).take(wanted) {
-            let request = RowRequest {
-                table: "w".into(),
-                key_names: names.clone(),
-                key: key.clone(),
-                columns: vec![],
-                max_versions: Some(1),
-                time_range: None,
-            };
-            let found = client.get_row(&request).await?.expect("the row is there");
+        if operation == "BatchGetRow" {
+            let RowRequest { table, key_names, columns, max_versions, time_range, .. } = made.request(0);
+            let keys = made.keys.clone();
+            let request = RowsRequest { table, key_names, keys, columns, max_versions, time_range };
+            let read = client.batch_get_row(&request).await?.all()?;
+            for (found, row) in read.iter().zip(&rows) {
+                let found = found.as_ref().expect("the row is there");
+                assert_eq!(found.decode().unwrap().cells, row.cells);
+            }
+            return Ok(());
+        }
+        if operation == "DeleteRow" {
+            client.delete_row("w", &rows[0]).await?;
+            assert_eq!(client.get_row(&made.request(0)).await?, None, "the row is gone");
+            return Ok(());
+        }
+        for (index, row) in rows.iter().enumerate().take(wanted) {
+            let found = client.get_row(&made.request(index)).await?.expect("the row is there");
             assert_eq!(found.decode().unwrap().cells, row.cells);
         }
+        Ok(())
+    }
+
+    /// Puts 20 rows and reads the Stream that shows them, a few records at a time, each once and in order.
+    async fn read_a_stream(&self) -> Result<()> {
+        let client = self.client();
+        let stream = Stream {
+            stream_id: String::new(),
+            expiration_hours: 24,
+            last_enable_time_us: 0,
+            columns: Vec::new(),
+        };
+        let made = self.make_rows(&client, "s", Some(stream)).await?;
+        let rows = made.rows();
+        for row in &rows {
+            client.put_row("s", row).await?;
+        }
+        let streams = client.list_streams(Some("s")).await?;
+        let stream_id = &streams[0].stream_id;
+        let shards = client.describe_stream(stream_id).await?.shards;
+        let shard = &shards[0].shard_id;
+        let mut iterator = client.get_shard_iterator(stream_id, shard, ShardStart::Oldest).await?;
+        let mut seen = Vec::new();
+        loop {
+            let page = client.get_stream_record("s", &iterator, Some(7)).await?;
+            for record in &page.records {
+                let record = record.decode().expect("a record decodes");
+                seen.push((PrimaryKey::from_row(&record.row.key).unwrap(), record.row.cells.len()));
+            }
+            match page.position {
+                ShardPosition::More(next) => iterator = next,
+                ShardPosition::CaughtUp(_) => break,
+                ShardPosition::Closed => panic!("the shard is open"),
+            }
+        }
+        let expected: Vec<_> = made.keys.iter().map(|key| (key.clone(), 1)).collect();
+        assert_eq!(seen, expected, "every record once, in order");
         Ok(())
     }
 
@@ -419,6 +468,58 @@ impl Play {
     }
 }
 
+/// Twenty rows for a table.
+struct Rows {
+    table: String,
+    names: Vec<String>,
+    keys: Vec<PrimaryKey>,
+    at: i64,
+}
+
+impl Rows {
+    fn new(definition: &TableDefinition) -> Rows {
+        let key_of = |n: i64| {
+            let parts = definition.primary_key.iter().map(|column| match column.column_type {
+                PrimaryKeyType::Integer => KeyPart::Integer(n),
+                PrimaryKeyType::String => KeyPart::String(format!("k{n:03}")),
+                PrimaryKeyType::Binary => KeyPart::Binary(n.to_be_bytes().to_vec()),
+            });
+            PrimaryKey(parts.collect())
+        };
+        Rows {
+            table: definition.name.clone(),
+            names: definition.primary_key.iter().map(|column| column.name.clone()).collect(),
+            keys: (0..20).map(key_of).collect(),
+            at: now(),
+        }
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        let row = |(n, key)| Row {
+            key: self
+                .names
+                .iter()
+                .map(String::as_str)
+                .zip(PrimaryKey::parts(key).iter().map(KeyPart::as_value))
+                .collect(),
+            cells: vec![Cell::put("a", Value::Integer(n as i64), Some(self.at))],
+            ..Row::default()
+        };
+        self.keys.iter().enumerate().map(row).collect()
+    }
+
+    fn request(&self, index: usize) -> RowRequest {
+        RowRequest {
+            table: self.table.clone(),
+            key_names: self.names.clone(),
+            key: self.keys[index].clone(),
+            columns: vec![],
+            max_versions: Some(1),
+            time_range: None,
+        }
+    }
+}
+
 fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
@@ -431,6 +532,10 @@ async fn cell(
     fault: &'static Fault,
 ) -> Option<String> {
     let (action, when) = (fault.rule)(service)?;
+    // A row of a batch can be refused, and nothing else can happen to it alone.
+    if operation.ends_with("/row") && !matches!(action, Action::Error { .. }) {
+        return None;
+    }
     let play = Play::new(fault.budget).await;
     play.stage.fault(Rule::new(action).on(service, operation).when(when));
     let name = format!("{} x {operation}", fault.name);
@@ -438,8 +543,10 @@ async fn cell(
     let began = std::time::Instant::now();
     let ended = tokio::time::timeout(Duration::from_secs(40), play.run(flow, operation)).await;
     let ended = ended.unwrap_or_else(|_| panic!("{name}: still running after {:?}", began.elapsed()));
-    let requests = play.stage.sandbox.counters().snapshot().operation(service, operation).requests;
-    assert!(requests > 0, "{name}: never called");
+    let requests =
+        play.stage.sandbox.counters().snapshot().operation(service, request_of(operation)).requests;
+    let is_hit = !operation.ends_with("/row") || faults.hits() != [0];
+    assert!(requests > 0 && is_hit, "{name}: never called");
     let Err(error) = ended else {
         assert!(
             fault.budget == PATIENT || does_without(operation, fault),

@@ -425,7 +425,6 @@ async fn a_budget_that_is_used_up_says_throttled_and_names_everything() {
 #[tokio::test]
 async fn refusals_are_not_repeated_and_have_their_kind() {
     let cases = [
-        (403, "OTSAuthFailed", Kind::Permission),
         (403, "OTSNoPermissionAccess", Kind::Permission),
         (404, "OTSObjectNotExist", Kind::NotFound),
         (409, "OTSObjectAlreadyExist", Kind::AlreadyExists),
@@ -439,6 +438,25 @@ async fn refusals_are_not_repeated_and_have_their_kind() {
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("cannot describe table `orders`: {code}: no")), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_damaged_on_its_way_is_sent_again_but_a_wrong_key_soon_given_up() {
+    let mismatch = || Reply::Error(403, "OTSAuthFailed", "Signature mismatch.");
+    let ok = Reply::message(&proto::PutRowResponse::default());
+    let server = ScriptedServer::start([mismatch(), mismatch(), ok]);
+    assert!(client(&server).put_row("t1", &row(put_cells())).await.is_ok(), "it was not applied");
+
+    let server = ScriptedServer::start([mismatch()]);
+    let began = Instant::now();
+    let error = client(&server).describe_table("orders").await.unwrap_err();
+    assert_eq!((error.kind(), server.seen().len()), (Kind::Permission, 3));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with("cannot describe table `orders`: OTSAuthFailed: Signature mismatch."),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

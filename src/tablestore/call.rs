@@ -125,7 +125,7 @@ impl TableStore {
                 SharedCounters::add(&counters.retries, 1);
                 continue;
             }
-            damaged += u32::from(matches!(failure, Failure::Damaged { .. } | Failure::Invalid { .. }));
+            damaged += u32::from(failure.may_be_damage());
             let pace = failure.retry(damaged).pace(operation.idempotent);
             if pace == Some(Pace::Throttled) {
                 SharedCounters::add(&counters.throttles, 1);

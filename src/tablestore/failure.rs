@@ -1,6 +1,6 @@
 //! The ways one exchange can fail, what the retry table says about each, and the error a person reads.
 
-use crate::error::retry::{self, Retry};
+use crate::error::retry::{self, Pace, Retry};
 use crate::proto;
 use crate::{Error, Kind};
 
@@ -37,15 +37,28 @@ pub(super) struct ServiceError {
 /// at the source. An empty page that leads nowhere belongs here too: the service may have run out of time.
 const MAX_DAMAGED_ANSWERS: u32 = 5;
 
+/// A request that was damaged on its way has the wrong MD5 or signature, and Table Store has one code for that, for a
+/// wrong key and for a clock that is off. So a refused key is tried again, this often: nothing was applied, and a key that is wrong
+/// is known to be some 50 ms later.
+const MAX_REFUSED_KEYS: u32 = 3;
+
 impl Failure {
     pub(super) fn transport(source: reqwest::Error) -> Failure {
         Failure::Transport { sent: !source.is_connect(), source }
     }
 
-    /// What the retry table says; `damaged` answers were damaged, this one included.
+    /// Whether the exchange may have been damaged on its way, there or back.
+    pub(super) fn may_be_damage(&self) -> bool {
+        matches!(self, Failure::Damaged { .. } | Failure::Invalid { .. }) || self.refuses_the_key()
+    }
+
+    /// What the retry table says; `damaged` exchanges [may have been](Failure::may_be_damage), this one included.
     pub(super) fn retry(&self, damaged: u32) -> Retry {
         match self {
             Failure::Transport { sent, .. } => retry::transport(*sent),
+            Failure::Service(_) if self.refuses_the_key() && damaged < MAX_REFUSED_KEYS => {
+                Retry::Always(Pace::Fault)
+            }
             Failure::Service(service) => service.retry(),
             Failure::NoKey(error) => retry::no_key(error.kind()),
             Failure::NotTableStore { status, .. } => retry::table_store(*status, "", ""),
@@ -201,12 +214,8 @@ impl ServiceError {
             "OTSRequestTimeout" => Kind::Unavailable,
             _ => match self.retry() {
                 Retry::Never => Kind::Refused,
-                Retry::Always(retry::Pace::Throttled) | Retry::IfIdempotent(retry::Pace::Throttled) => {
-                    Kind::Throttled
-                }
-                Retry::Always(retry::Pace::Fault) | Retry::IfIdempotent(retry::Pace::Fault) => {
-                    Kind::Unavailable
-                }
+                Retry::Always(Pace::Throttled) | Retry::IfIdempotent(Pace::Throttled) => Kind::Throttled,
+                Retry::Always(Pace::Fault) | Retry::IfIdempotent(Pace::Fault) => Kind::Unavailable,
             },
         }
     }
