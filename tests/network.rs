@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use otsvault::credentials::Credentials;
+use otsvault::credentials::{CredentialChain, Credentials, Service, Source};
 use otsvault::network::Network;
 use otsvault::objectstore::{self, Addressing, StoreOptions, UploadStore, error_of};
 use otsvault::sandbox::oss::{OssServer, OssServerOptions};
@@ -56,7 +56,7 @@ async fn requests_go_through_the_proxy_that_was_given() {
 }
 
 /// Ends TLS and passes everything on, until the test is over.
-async fn tls_in_front_of(sandbox: &OssServer) -> String {
+async fn tls_in_front_of(endpoint: &str) -> String {
     let fixture =
         |name: &str| FilePath::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name);
     let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
@@ -68,7 +68,7 @@ async fn tls_in_front_of(sandbox: &OssServer) -> String {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let behind = sandbox.endpoint().replace("http://", "");
+    let behind = endpoint.replace("http://", "");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, behind) = (acceptor.clone(), behind.clone());
@@ -86,11 +86,40 @@ async fn tls_in_front_of(sandbox: &OssServer) -> String {
 #[tokio::test]
 async fn an_authority_of_the_users_own_is_trusted_when_it_is_given_and_only_then() {
     let sandbox = sandbox().await;
-    let endpoint = tls_in_front_of(&sandbox).await;
+    let endpoint = tls_in_front_of(&sandbox.endpoint()).await;
     let refused = open(endpoint.clone(), Network::default()).put(&Path::from("a"), "x".into()).await;
     let report = error_of(refused.unwrap_err()).report();
     assert!(report.to_lowercase().contains("certificate"), "{report}");
+    puts_and_gets(&*open(endpoint, with_authority())).await;
+}
+
+fn with_authority() -> Network {
     let authority = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls/ca.pem");
-    let network = Network::default().with_authorities(&authority).unwrap();
-    puts_and_gets(&*open(endpoint, network)).await;
+    Network::default().with_authorities(&authority).unwrap()
+}
+
+#[tokio::test]
+async fn sts_too_may_have_a_certificate_of_an_authority_of_the_users_own() {
+    let answer = r#"{"Credentials": {"AccessKeyId": "STS.1", "AccessKeySecret": "s", "SecurityToken": "t",
+        "Expiration": "2126-01-01T00:00:00Z"}}"#;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let sts = axum::Router::new().fallback(move || async move { answer });
+    tokio::spawn(async move { axum::serve(listener, sts).await });
+
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    std::fs::write(&token_file, "jwt").unwrap();
+    let variables = [
+        ("HOME", directory.path().display().to_string()),
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/backup".to_owned()),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack".to_owned()),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", token_file.display().to_string()),
+        ("OTSVAULT_STS_ENDPOINT", tls_in_front_of(&endpoint).await),
+    ];
+    let chain = || CredentialChain::new(Service::Oss).with_variables(variables.clone());
+    let report = chain().issue().await.unwrap_err().report();
+    assert!(report.to_lowercase().contains("certificate"), "{report}");
+    let issued = chain().network(with_authority()).issue().await.unwrap();
+    assert_eq!(issued.credentials.access_key_id, "STS.1");
 }

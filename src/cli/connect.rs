@@ -21,8 +21,8 @@ pub(super) struct KeyArgs {
 }
 
 impl KeyArgs {
-    fn provider(&self, service: Service) -> CredentialsProvider {
-        CredentialChain::new(service).profile(self.profile.clone()).provider()
+    fn provider(&self, service: Service, network: Network) -> CredentialsProvider {
+        CredentialChain::new(service).profile(self.profile.clone()).network(network).provider()
     }
 }
 
@@ -94,7 +94,7 @@ impl TableStoreArgs {
             Some(region) => Signature::V4 { region: region.clone() },
             None => Signature::V2,
         };
-        let provider = keys.provider(Service::TableStore);
+        let provider = keys.provider(Service::TableStore, network.clone());
         provider.current().await?;
         let mut config = TableStoreConfig::new(endpoint, source.instance.clone(), provider);
         (config.signature, config.network) = (signature, network);
@@ -125,16 +125,17 @@ impl StoreArgs {
     ) -> Result<objectstore::Root> {
         // S3 has its own settings in the environment.
         let is_oss = vault.starts_with("oss://");
+        let network = self.network()?;
         let options = StoreOptions {
             endpoint: self.oss_endpoint.clone().filter(|endpoint| is_oss && !endpoint.is_empty()),
             region: self.oss_region.clone().filter(|region| is_oss && !region.is_empty()),
             internal: self.oss_internal,
             signature: self.oss_signature,
-            network: self.network()?,
+            credentials: is_oss.then(|| keys.provider(Service::Oss, network.clone())),
+            network,
             storage_class: stored.storage_class,
             encryption: stored.sse.clone(),
             create_directory,
-            credentials: is_oss.then(|| keys.provider(Service::Oss)),
             ..StoreOptions::default()
         };
         objectstore::open(vault, &options)

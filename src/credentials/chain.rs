@@ -11,6 +11,7 @@ use super::oidc::Oidc;
 use super::profile::Profiles;
 use super::provider::{Issued, Source};
 use super::{CredentialsProvider, Service};
+use crate::network::Network;
 use crate::{Error, Kind, Result};
 
 /// What a source says when it is asked.
@@ -41,6 +42,7 @@ impl Look {
 pub struct CredentialChain {
     service: Service,
     environment: Environment,
+    network: Network,
     profile: Option<String>,
     chosen: OnceLock<Step>,
 }
@@ -70,7 +72,8 @@ impl CredentialChain {
     /// For one service, with the variables of this process. Nothing is read yet.
     pub fn new(service: Service) -> CredentialChain {
         let environment = Environment::OfProcess;
-        CredentialChain { service, environment, profile: None, chosen: OnceLock::new() }
+        let network = Network::default();
+        CredentialChain { service, environment, network, profile: None, chosen: OnceLock::new() }
     }
 
     /// With these variables in place of the process's, `HOME` included.
@@ -87,6 +90,12 @@ impl CredentialChain {
     /// With a profile that is used whatever else is set.
     pub fn profile(mut self, name: Option<String>) -> CredentialChain {
         self.profile = name;
+        self
+    }
+
+    /// How STS is reached. The metadata service of an ECS instance is always asked directly, and without TLS.
+    pub fn network(mut self, network: Network) -> CredentialChain {
+        self.network = network;
         self
     }
 
@@ -107,12 +116,15 @@ impl CredentialChain {
         let environment = &self.environment;
         match step {
             Step::Environment => environment.look(self.service),
-            Step::NamedProfile => Profiles::new(environment, self.profile.clone()).look().await,
+            Step::NamedProfile => {
+                Profiles::new(environment, &self.network, self.profile.clone()).look().await
+            }
             Step::Profile => {
-                Profiles::new(environment, environment.variable("ALIBABA_CLOUD_PROFILE")).look().await
+                let name = environment.variable("ALIBABA_CLOUD_PROFILE");
+                Profiles::new(environment, &self.network, name).look().await
             }
             Step::Oidc => match Oidc::of(environment) {
-                Ok(oidc) => oidc.look().await,
+                Ok(oidc) => oidc.look(&self.network).await,
                 Err((false, missing)) => Ok(Look::Nothing(missing)),
                 Err((true, missing)) => {
                     Err(Error::new(Kind::Permission, "take on the RAM role by OIDC").because(missing))

@@ -48,7 +48,8 @@ impl EcsRole {
 
     /// `again` when this source has given a key before.
     pub(super) async fn look(&self, again: bool) -> Result<Look> {
-        let http = http_client(CONNECT_TIMEOUT, TIMEOUT, false)?;
+        // The address exists inside the instance only: no proxy knows it.
+        let http = http_client(CONNECT_TIMEOUT, TIMEOUT, None)?;
         let folder = format!("{}/latest/meta-data/ram/security-credentials/", self.endpoint);
         let ask = http
             .put(format!("{}/latest/api/token", self.endpoint))

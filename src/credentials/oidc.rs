@@ -10,6 +10,7 @@ use super::Issued;
 use super::chain::Look;
 use super::environment::Environment;
 use super::temporary::{TemporaryKey, exchange, http_client, parse};
+use crate::network::Network;
 use crate::{Error, Kind, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +80,7 @@ impl Oidc {
         }
     }
 
-    pub(super) async fn look(&self) -> Result<Look> {
+    pub(super) async fn look(&self, network: &Network) -> Result<Look> {
         let file = self.token_file.display().to_string();
         let token = tokio::fs::read_to_string(&self.token_file).await.map_err(|error| {
             Error::new(Kind::Permission, "read the OIDC token file").on(format!("`{file}`")).source(error)
@@ -103,7 +104,7 @@ impl Oidc {
             "{}/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp={timestamp}&SignatureNonce={nonce}",
             self.endpoint
         );
-        let request = http_client(CONNECT_TIMEOUT, TIMEOUT, !is_local(&self.endpoint))?
+        let request = http_client(CONNECT_TIMEOUT, TIMEOUT, Some((network, is_local(&self.endpoint))))?
             .post(url)
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body(form);

@@ -12,6 +12,7 @@ use super::chain::Look;
 use super::ecs_role::EcsRole;
 use super::environment::Environment;
 use super::oidc::Oidc;
+use crate::network::Network;
 use crate::{Error, Kind, Result};
 
 /// What both files can say about a profile, in the CLI's words.
@@ -31,6 +32,7 @@ struct Profile {
 /// Both files and the profile that is wanted.
 pub(super) struct Profiles<'a> {
     environment: &'a Environment,
+    network: &'a Network,
     /// `None` takes the file's own choice.
     name: Option<String>,
 }
@@ -41,8 +43,12 @@ enum Format {
 }
 
 impl<'a> Profiles<'a> {
-    pub(super) fn new(environment: &'a Environment, name: Option<String>) -> Profiles<'a> {
-        Profiles { environment, name }
+    pub(super) fn new(
+        environment: &'a Environment,
+        network: &'a Network,
+        name: Option<String>,
+    ) -> Profiles<'a> {
+        Profiles { environment, network, name }
     }
 
     /// The key of the profile, from the first file that has it.
@@ -128,7 +134,7 @@ impl<'a> Profiles<'a> {
                     profile.oidc_token_file.ok_or_else(|| missing("oidc_token_file"))?,
                     profile.ram_session_name,
                 );
-                oidc.look().await
+                oidc.look(self.network).await
             }
             other => Err(wrong(format!("its kind `{other}` is not supported"))
                 .hint("supported are access keys, STS tokens, ECS RAM roles and OIDC")),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Credentials, Issued};
+use crate::network::Network;
 use crate::{Error, Kind, Result};
 
 /// Longest answer that is read, in bytes; the real ones have one or two thousand.
@@ -64,15 +65,21 @@ pub(super) async fn exchange(
     Ok((status, body))
 }
 
-/// A client for one short conversation; connections are not worth keeping for an hour.
-pub(super) fn http_client(connect: Duration, whole: Duration, proxy: bool) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
+/// A client for one short conversation; connections are not worth keeping for an hour. Without a `network` it asks
+/// nobody but the host itself.
+pub(super) fn http_client(
+    connect: Duration,
+    whole: Duration,
+    network: Option<(&Network, bool)>,
+) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
         .connect_timeout(connect)
         .timeout(whole)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("otsvault/", env!("CARGO_PKG_VERSION")));
-    if !proxy {
-        builder = builder.no_proxy();
-    }
+    let builder = match network {
+        Some((network, loopback)) => network.apply(builder, loopback)?,
+        None => builder.no_proxy(),
+    };
     builder.build().map_err(|error| Error::new(Kind::Io, "set up the HTTP client").source(error))
 }

@@ -67,7 +67,8 @@ impl OssStore {
     pub fn open(bucket: &str, options: &StoreOptions) -> Result<OssStore> {
         let endpoint = Endpoint::resolve(options, |name| std::env::var(name).ok())?;
         let credentials = options.credentials.clone();
-        let credentials = credentials.unwrap_or_else(|| CredentialChain::new(Service::Oss).provider());
+        let chain = || CredentialChain::new(Service::Oss).network(options.network.clone());
+        let credentials = credentials.unwrap_or_else(|| chain().provider());
         let client = Client::new(bucket, endpoint, credentials, options)?;
         let defaults = ObjectHeaders::new(options.storage_class, options.encryption.clone());
         Ok(OssStore { client: Arc::new(client), defaults: Arc::new(defaults) })

@@ -8,6 +8,7 @@ use issuers::{Issuers, KEY};
 use jiff::{SignedDuration, Timestamp};
 use otsvault::Kind;
 use otsvault::credentials::{CredentialChain, Credentials, Service, Source};
+use otsvault::network::Network;
 use rstest::rstest;
 
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
@@ -199,6 +200,23 @@ async fn oidc_trades_the_token_in_the_file_as_it_is_now_for_a_key() {
         assert_eq!(request.form("RoleSessionName"), "otsvault");
         assert!(!request.uri.contains("jwt"), "no secret in a URL: {}", request.uri);
     }
+}
+
+#[tokio::test]
+async fn sts_is_asked_through_the_proxy_and_the_metadata_service_never() {
+    let issuers = Issuers::start().await;
+    let network = || Network::default().with_proxy(&issuers.endpoint).unwrap();
+    // The name exists nowhere; a proxy is asked in absolute form.
+    let home = Home::new().with_file("token", "jwt").with_oidc("http://sts.invalid");
+    let issued = home.chain().network(network()).issue().await.unwrap();
+    assert_eq!(issued.credentials.access_key_id, "STS.1");
+    assert!(issuers.requests()[0].uri.starts_with("http://sts.invalid/?"), "{}", issuers.requests()[0].uri);
+
+    let home = Home::new()
+        .with("ALIBABA_CLOUD_ECS_METADATA", "backup-role")
+        .with("OTSVAULT_ECS_METADATA_ENDPOINT", NOBODY);
+    assert!(home.chain().network(network()).issue().await.is_err());
+    assert_eq!(issuers.requests().len(), 1, "nobody asks a proxy for the metadata");
 }
 
 #[rstest]
