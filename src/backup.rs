@@ -15,6 +15,7 @@ mod page_encoder;
 mod page_reader;
 mod queue;
 mod range_task;
+mod read_api;
 mod resume;
 mod running;
 mod sample;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 pub use estimate::{Estimate, estimate};
 pub use options::BackupOptions;
 pub use queue::WorkerUse;
+pub use read_api::ReadApi;
 
 use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
 use crate::columnar::ColumnPlan;
@@ -242,6 +244,8 @@ struct Planned {
     done: Vec<catalog::FileEntry>,
     splits: Vec<KeyRange>,
     estimated_bytes: u64,
+    /// Pages come by BulkExport.
+    exports: bool,
     planning_capacity_units: u64,
 }
 
@@ -261,7 +265,7 @@ impl Job<'_> {
         lease.working_on(&planned.path.run);
         let memory = self.options.memory_plan(planned.started.columns.columns().len());
         let context = RunContext {
-            scan,
+            scan: scan.exporting(planned.exports),
             store: self.vault.store().clone(),
             run: planned.path.clone(),
             plan: Arc::new(planned.started.columns.clone()),
@@ -314,12 +318,15 @@ impl Job<'_> {
             projection: self.projection.as_deref(),
         };
         let earlier = resume::look_back(store, &self.path, bound).await?;
-        let splits =
+        let mut splits =
             splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
                 .await?;
         let _planning = self.shares.planning().await;
+        let (exports, units) =
+            read_api::exports(self.options.read_api, scan, &splits.ranges, &self.runtime.cpu).await?;
+        splits.capacity_units += units;
         let Some((path, started)) = earlier.unfinished else {
-            return self.plan_new(scan, splits, earlier.columns).await;
+            return self.plan_new(scan, splits, earlier.columns, exports).await;
         };
         resume::abort_open_uploads(store, &path).await?;
         let plan = Arc::new(started.columns.clone());
@@ -333,6 +340,7 @@ impl Job<'_> {
             done,
             splits: left.iter().flat_map(|range| range.split_at(points.iter().cloned())).collect(),
             estimated_bytes: splits.estimated_bytes,
+            exports,
             planning_capacity_units: splits.capacity_units,
         })
     }
@@ -342,6 +350,7 @@ impl Job<'_> {
         scan: &Scan,
         splits: splits::Splits,
         previous: Option<ColumnPlan>,
+        exports: bool,
     ) -> Result<Planned> {
         let sample_bytes = (self.options.memory_bytes / 8).min(64 << 20);
         let (columns, cost) = sample::plan_columns(
@@ -379,6 +388,7 @@ impl Job<'_> {
             done: Vec::new(),
             splits: splits.ranges,
             estimated_bytes: splits.estimated_bytes,
+            exports,
             planning_capacity_units: splits.capacity_units + cost.capacity_units,
         })
     }

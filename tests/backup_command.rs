@@ -352,3 +352,79 @@ async fn data_files_have_the_storage_class_that_was_asked_for() {
     }
     assert_ne!(class(path.manifest()).await.as_deref(), Some("IA"), "listing must stay possible");
 }
+
+#[tokio::test]
+async fn a_table_of_one_version_is_the_same_by_bulk_export() {
+    for api in ["bulk-export", "auto"] {
+        let stage = Stage::with(On::Disk, &["t=wide:rows=60000,seed=9,partitions=4"]).await;
+        let vault = stage.vault_url();
+        let by_export = ["backup", "ots://sandbox/t", &vault, "--read-api", api];
+        let ended = stage.run(&by_export).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_copied(&stage, "t").await;
+        let before = stage.requests("GetRange");
+        assert!(stage.requests("BulkExport") > 15, "{} exports", stage.requests("BulkExport"));
+        // Another base by GetRange has the same columns and the same rows.
+        let (_, first) = newest(&stage, "t").await;
+        assert_eq!(stage.run(&["backup", "ots://sandbox/t", &vault]).await.code, Some(0));
+        let (_, second) = newest(&stage, "t").await;
+        assert_eq!((first.totals.rows, first.totals.cells), (second.totals.rows, second.totals.cells));
+        assert_eq!(first.totals.row_sum, second.totals.row_sum);
+        assert!(stage.requests("GetRange") > before + 15);
+    }
+}
+
+#[tokio::test]
+async fn a_projection_is_the_same_by_bulk_export() {
+    let stage = Stage::with(On::Disk, &["t=sparse:rows=9000,seed=4"]).await;
+    let vault = stage.vault_url();
+    let mut sums = Vec::new();
+    for (api, columns) in
+        [("get-range", "c017"), ("bulk-export", "c017"), ("get-range", "none"), ("bulk-export", "none")]
+    {
+        let arguments = ["backup", "ots://sandbox/t", &vault, "--columns", columns, "--read-api", api];
+        let ended = stage.run(&arguments).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let (_, manifest) = newest(&stage, "t").await;
+        assert_eq!(manifest.totals.rows, 9_000);
+        sums.push((manifest.totals.cells, manifest.totals.row_sum));
+    }
+    assert_eq!((sums[0], sums[2]), (sums[1], sums[3]));
+    assert!(sums[2].0 == 0, "{sums:?}");
+}
+
+#[tokio::test]
+async fn where_bulk_export_would_lose_something_it_is_refused_and_auto_reads_by_get_range() {
+    // Up to five versions of a column.
+    let stage = Stage::with(On::Disk, &["t=mixed:rows=2000,seed=9"]).await;
+    let vault = stage.vault_url();
+    let command =
+        |api: &'static str| ["backup", "ots://sandbox/t", &vault, "--read-api", api].map(str::to_owned);
+    let run = async |api| stage.run(&command(api).each_ref().map(String::as_str)).await;
+    let refused = run("bulk-export").await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    for said in
+        ["cannot read by BulkExport", "`t`", "one version of each column", "hint: `--read-api get-range`"]
+    {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    let ended = run("auto").await;
+    assert_eq!((ended.code, stage.requests("BulkExport")), (Some(0), 0), "{}", ended.stderr);
+    assert_copied(&stage, "t").await;
+    let wrong = run("matrix").await;
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+}
+
+#[tokio::test]
+async fn an_instance_without_bulk_export_is_read_by_get_range_unless_bulk_export_was_asked_for() {
+    let stage = Stage::with(On::Disk, &["t=iot:rows=2000,seed=9"]).await;
+    let unsupported = Action::error(400, "OTSParameterInvalid", "Unsupported operation: 'BulkExport'.");
+    stage.fault(Rule::new(unsupported).on(Service::TableStore, "BulkExport"));
+    let vault = stage.vault_url();
+    let refused = stage.run(&["backup", "ots://sandbox/t", &vault, "--read-api", "bulk-export"]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("Unsupported operation"), "{}", refused.stderr);
+    let ended = stage.run(&["backup", "ots://sandbox/t", &vault, "--read-api", "auto"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_copied(&stage, "t").await;
+}

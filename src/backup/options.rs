@@ -1,5 +1,6 @@
 //! What a user can choose, and how the one memory budget is shared out.
 
+use super::ReadApi;
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
 use crate::objectstore::StorageClass;
 use crate::{Error, Kind, Result};
@@ -40,6 +41,8 @@ pub struct BackupOptions {
     /// Storage class of the data files; OSS only. Journal, file list and manifest, which resuming and listing read, are
     /// stored as the bucket does by default.
     pub storage_class: Option<StorageClass>,
+    /// How pages are read. Default GetRange; whatever it is, every version of every cell is kept with its timestamp.
+    pub read_api: ReadApi,
 }
 
 impl Default for BackupOptions {
@@ -57,6 +60,7 @@ impl Default for BackupOptions {
             tables_at_once: 4,
             columns: None,
             storage_class: None,
+            read_api: ReadApi::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{Error, Kind, Result};
 /// Decodes pages into batches and batches into row groups.
 ///
 /// Refuses a page whose rows are not strictly ascending or not inside the keys it was asked for: such a page would
-/// make the file's key interval a lie.
+/// make the file's key interval a lie. And one with a cell that has no timestamp: it could not be restored.
 pub(super) struct PageEncoder {
     rows: BatchBuilder,
     file: FileEncoder,
@@ -55,6 +55,9 @@ impl PageEncoder {
                 return Err(bad_page("its rows are not in ascending key order".into(), range));
             }
             match placed.cells() {
+                [] if row.cells.iter().any(|cell| cell.timestamp.is_none()) => {
+                    return Err(no_timestamps(range));
+                }
                 [] => self.rows.append(&row)?,
                 _ => self.rows.append_placed(&row.key, &placed)?,
             }
@@ -116,6 +119,15 @@ impl PageEncoder {
 fn is_after(row: &Row<'_>, previous: &Row<'_>) -> bool {
     let values = row.key.iter().map(|(_, value)| value);
     values.gt(previous.key.iter().map(|(_, value)| value))
+}
+
+/// BulkExport may leave them out, and a copy without them is not the table.
+#[cold]
+fn no_timestamps(range: &KeyRange) -> Error {
+    Error::new(Kind::Unsupported, "use a page")
+        .on(format!("that starts at {}", range.start))
+        .because("the service sent cells without timestamps")
+        .hint("use `--read-api get-range`")
 }
 
 #[cold]

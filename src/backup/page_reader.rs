@@ -102,7 +102,7 @@ impl<'a> PageReader<'a> {
 /// Asks for one page within the byte budget.
 pub(super) async fn page(scan: &Scan, request: &RangeRequest) -> Result<HeldPage> {
     let mut permit = scan.pages.acquire(scan.page_reserve()).await;
-    let page = scan.client.get_range(request).await?;
+    let page = scan.read(request).await?;
     scan.saw_page(page.body_bytes);
     permit.shrink_to(page.body_bytes as u64);
     Ok((page, permit))

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::model::{DefinedColumn, KeyRange, TableDefinition};
+use crate::plainbuffer::BlockFormat;
 use crate::runtime::ByteBudget;
-use crate::tablestore::{RangeRequest, TableStore};
+use crate::tablestore::{ExportRequest, Page, RangeRequest, TableStore};
+use crate::{Error, Kind, Result};
 
 /// Smallest reservation for a page that is still on its way. The service stops a page at 4 MB of data or 5,000 rows;
 /// PlainBuffer's framing makes the body larger, by how much depends on the table.
@@ -17,6 +19,8 @@ pub(super) struct Scan {
     pub client: TableStore,
     table: Arc<TableDefinition>,
     projection: Option<Arc<[String]>>,
+    /// Pages come by BulkExport, not by GetRange.
+    exports: bool,
     /// Response bodies, requested or waiting.
     pub pages: ByteBudget,
     largest_page: Arc<AtomicU64>,
@@ -34,8 +38,30 @@ impl Scan {
             client,
             table: Arc::new(table),
             projection: projection.map(Arc::from),
+            exports: false,
             pages,
             largest_page: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// The same, with its pages by BulkExport if it `exports`; see [`super::read_api`].
+    pub(super) fn exporting(self, exports: bool) -> Scan {
+        Scan { exports, ..self }
+    }
+
+    /// One page: by BulkExport if the scan does that and the request has no limit, which only GetRange knows.
+    pub(super) async fn read(&self, request: &RangeRequest) -> Result<Page> {
+        if !self.exports || request.limit.is_some() {
+            return self.client.get_range(request).await;
+        }
+        let range = KeyRange { start: request.start.clone(), end: request.end.clone() };
+        let page = self.client.bulk_export(&self.export(&range)).await?;
+        match page.format {
+            BlockFormat::PlainBuffer => Ok(page),
+            BlockFormat::RowMatrix => Err(Error::new(Kind::Unsupported, "read a page of")
+                .on(format!("table `{}`", self.table()))
+                .because("it is a row matrix, which has no timestamps")
+                .hint("use `--read-api get-range`")),
         }
     }
 
@@ -66,6 +92,12 @@ impl Scan {
             Some(names) => key_names.iter().chain(names.iter()).cloned().collect(),
         };
         RangeRequest { columns, ..RangeRequest::everything(&self.table.name, key_names, range) }
+    }
+
+    /// The same by BulkExport.
+    pub(super) fn export(&self, range: &KeyRange) -> ExportRequest {
+        let RangeRequest { table, key_names, start, end, columns, .. } = self.request(range.clone());
+        ExportRequest { table, key_names, start, end, columns, format: BlockFormat::PlainBuffer }
     }
 
     /// Bytes to reserve before a page is requested: a quarter more than the largest page so far.

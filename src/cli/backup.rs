@@ -16,7 +16,7 @@ use super::summary::{Failure, Summary, TableFailure, TableSummary};
 use super::tables::{is_name, parse_glob, select};
 use super::{Output, print_line, progress, size};
 use crate::Result;
-use crate::backup::{BackupOptions, Runtime, TOOL, TableRun, backup_all};
+use crate::backup::{BackupOptions, ReadApi, Runtime, TOOL, TableRun, backup_all};
 use crate::model::{KeyPart, PrimaryKey};
 use crate::runtime::{ConcurrencyLimit, CpuPool, Progress, Shutdown};
 use crate::tablestore::TableStoreConfig;
@@ -83,6 +83,10 @@ pub(super) struct BackupArgs {
     /// Copy the key and these attribute columns only: a projection, labelled so wherever it is shown
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     columns: Option<Vec<String>>,
+    /// How rows are read: get-range; bulk-export, billed by the byte, for tables that keep one version, refused where it
+    /// would lose something; or auto: bulk-export where it loses nothing
+    #[arg(long, default_value_t = ReadApi::GetRange, value_name = "API")]
+    read_api: ReadApi,
     /// Say what a backup would take, and write nothing; reads at most 4,000 rows
     #[arg(long)]
     dry_run: bool,
@@ -105,6 +109,7 @@ impl BackupArgs {
             to_key: self.to_key.clone(),
             tables_at_once: self.tables_at_once,
             columns: self.columns.clone(),
+            read_api: self.read_api,
             // Elsewhere the store knows how to name it.
             storage_class: self.stored.storage_class().filter(|_| self.vault.starts_with("oss://")),
         }

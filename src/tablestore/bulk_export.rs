@@ -31,7 +31,7 @@ pub struct ExportRequest {
     /// Last bound, exclusive.
     pub end: PrimaryKey,
     /// Attribute columns wanted, at most 1,024 together with the key (service limit). In the row matrix these alone;
-    /// in PlainBuffer, empty means all.
+    /// in PlainBuffer, empty means all, and a key column in place of attributes means none.
     pub columns: Vec<String>,
     /// The format asked for. The service may answer in the other one: see [`Page::format`].
     pub format: BlockFormat,
@@ -65,7 +65,11 @@ impl ExportRequest {
         };
         proto::BulkExportRequest {
             table_name: self.table.clone(),
-            columns_to_get: keys.iter().chain(&self.columns).cloned().collect(),
+            columns_to_get: keys
+                .iter()
+                .chain(self.columns.iter().filter(|name| !keys.contains(name)))
+                .cloned()
+                .collect(),
             inclusive_start_primary_key: encode_key(&self.key_names, &self.start).into(),
             exclusive_end_primary_key: encode_key(&self.key_names, &self.end).into(),
             filter: None,
