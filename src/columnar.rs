@@ -2,8 +2,8 @@
 //!
 //! [`Sample`] looks at some rows and makes a [`ColumnPlan`], which is then frozen for a whole base.
 //! [`BatchBuilder`] puts rows into record batches of that plan; [`RowsReader`] gives back exactly the same cells in
-//! wire order. What has no column of its own in the plan is in the `_overflow` column, so a plan made from an
-//! unlucky sample costs convenience, never data.
+//! wire order, [`RowEncoder`] the bytes that write them to a table. What has no column of its own in the plan is in the
+//! `_overflow` column, so a plan made from an unlucky sample costs convenience, never data.
 //!
 //! Pure: bytes and arrays in, arrays out. One file per kind of value: `primitive` (INTEGER and DOUBLE), `boolean`,
 //! `bytes` (STRING and BINARY), `overflow`.
@@ -18,6 +18,7 @@ mod placed;
 mod plan;
 mod primitive;
 mod reader;
+mod row_encoder;
 mod sample;
 mod schema;
 mod slots;
@@ -27,5 +28,6 @@ mod validity;
 pub use builder::{Batch, BatchBuilder, Totals};
 pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
 pub use reader::RowsReader;
+pub use row_encoder::{BatchRows, EncodedRows, PutRow, RowEncoder, RowSelection};
 pub use sample::{MAX_PROMOTED_COLUMNS, Sample};
 pub use schema::{FIELD_ID, arrow_schema};

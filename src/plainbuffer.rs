@@ -17,6 +17,7 @@
 
 mod bare;
 mod block;
+mod cell_template;
 mod crc8;
 #[cfg(target_arch = "x86_64")]
 mod crc8_clmul;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use bare::{decode_bare_key_value, decode_bare_value, write_bare_key_value, write_bare_value};
 pub use block::{BlockFormat, BlockReader};
+pub use cell_template::{CellTemplate, CellTime, DATA_TAG, add_cell, row_end};
 pub use crc8::{checksum, checksum_from};
 pub use error::{DecodeError, Fault};
 pub use expected::{ExpectedCells, Payload, PlacedCells};
@@ -44,7 +46,7 @@ pub use matrix_writer::MatrixWriter;
 pub use reader::{RowReader, decode_request_row};
 pub use record::{RecordError, decode_origin_record, decode_record};
 pub use template::RowTemplate;
-pub use writer::{encode_row, write_header, write_row};
+pub use writer::{encode_row, write_cell, write_header, write_row};
 
 /// Most primary key columns a table can have (service limit).
 pub const MAX_KEY_COLUMNS: usize = 4;

@@ -18,6 +18,7 @@ mod counters;
 mod definition;
 mod failure;
 mod get_range;
+mod md5_lanes;
 mod row_batch;
 mod row_change;
 mod signing;
@@ -27,6 +28,7 @@ mod stream_records;
 mod streams;
 mod tables;
 mod transport;
+mod write_batch;
 
 use std::sync::Arc;
 
@@ -37,12 +39,14 @@ pub use ceilings::Ceilings;
 pub use config::{Priority, Signature, TableStoreConfig};
 pub use counters::Counters;
 pub use get_range::{Direction, Page, RangeRequest, TimeRange};
+pub use md5_lanes::md5_of_each;
 pub use row_change::{Existence, RowChange};
 pub use single_row::{EncodedRow, RowRequest, RowWritten};
 pub use split_points::SplitPoints;
 pub use stream_records::{EncodedRecord, RecordPage, ShardPosition, ShardStart};
 pub use streams::{Shard, StreamDescription, StreamSummary};
 pub use tables::{StreamSetting, TableDescription, TableUpdate};
+pub use write_batch::{BatchFiller, BatchTarget, MAX_BATCH_BODY, MAX_BATCH_DATA, MAX_BATCH_ROWS, WriteBatch};
 
 use crate::Result;
 use crate::runtime::Concurrency;

@@ -1,5 +1,8 @@
 //! Rows to record batches and back: nothing is lost, whatever the plan.
 
+#[path = "columnar/row_encoder.rs"]
+mod row_encoder;
+
 use std::sync::Arc;
 
 use otsvault::columnar::{Batch, BatchBuilder, ColumnPlan, Role, RowsReader, Sample, arrow_schema};

@@ -11,6 +11,8 @@ mod limits;
 mod row_batches;
 #[path = "tablestore_client/streams.rs"]
 mod streams;
+#[path = "tablestore_client/write_batches.rs"]
+mod write_batches;
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,8 @@ use otsvault::model::{
 use otsvault::plainbuffer::{RowReader, encode_key};
 use otsvault::proto;
 use otsvault::tablestore::{
-    Direction, Existence, Priority, RangeRequest, RowChange, RowRequest, Signature, StreamSetting,
-    TableStore, TableStoreConfig, TableUpdate, TimeRange,
+    BatchFiller, BatchTarget, Direction, Existence, Priority, RangeRequest, RowChange, RowRequest, Signature,
+    StreamSetting, TableStore, TableStoreConfig, TableUpdate, TimeRange,
 };
 use scripted_server::{Reply, ScriptedServer};
 use serde_json::Value as Json;
@@ -757,6 +759,9 @@ fn every_call_can_be_spawned(client: &TableStore, row: &Row<'_>, get: &RowReques
     spawnable(client.put_row("t", row));
     spawnable(client.batch_write_row(&[]));
     spawnable(client.write_rows("t", &[]));
+    spawnable(async {
+        client.write_batch(BatchFiller::new(BatchTarget::put("t")).finish().first()?).await.ok()
+    });
     spawnable(client.list_streams(None));
     spawnable(client.describe_stream("s"));
     spawnable(client.get_shard_iterator("s", "shard", otsvault::tablestore::ShardStart::Oldest));

@@ -49,7 +49,8 @@ pub fn encode_row(row: &Row<'_>) -> Vec<u8> {
     out
 }
 
-fn write_cell(out: &mut Vec<u8>, cell: &Cell<'_>) -> u8 {
+/// Appends an attribute cell and returns its checksum, of which the row's is made.
+pub fn write_cell(out: &mut Vec<u8>, cell: &Cell<'_>) -> u8 {
     let mut crc = write_name(out, cell.name);
     if let Some(value) = cell.value {
         crc = write_value(out, crc, |out| write_bare_value(out, value));

@@ -1,14 +1,14 @@
 //! BatchWriteRow: up to 200 changes in one request, each with its own outcome.
 
 use super::TableStore;
-use super::call::{Operation, Origin, Target};
+use super::call::{Operation, Origin, ReadyBody, Target};
 use super::failure::BoxError;
 use super::row_batch::{RowAnswer, RowBatch, refused_row};
-use super::row_change::{ChangeKind, RowChange};
+use super::row_change::RowChange;
 use super::single_row::{EncodedRow, RowWritten};
 use crate::{Error, Result, proto};
 
-const OPERATION: Operation =
+pub(super) const OPERATION: Operation =
     Operation { name: "BatchWriteRow", doing: "write rows to", idempotent: false, data: true, required: &[] };
 
 /// One outcome per change: for each table of the request, in its order. A batch is not atomic, and its success says
@@ -40,8 +40,30 @@ pub struct RowsWritten {
     /// Index into the changes, and why: those that the service refused for good, and those still failing when the
     /// retry budget was used up. Ascending.
     pub failures: Vec<(usize, Error)>,
+    /// The primary keys that were asked for ([`RowChange::return_key`], [`BatchTarget::return_key`]): index into the
+    /// changes, and a row of the key alone. Ascending.
+    ///
+    /// [`BatchTarget::return_key`]: super::BatchTarget::return_key
+    pub returned: Vec<(usize, EncodedRow)>,
     /// How often a single row was sent again.
     pub row_retries: u64,
+}
+
+impl RowsWritten {
+    pub(super) fn from_outcomes((outcomes, row_retries): (Vec<Result<RowWritten>>, u64)) -> RowsWritten {
+        let mut written =
+            RowsWritten { write_capacity_units: 0, failures: Vec::new(), returned: Vec::new(), row_retries };
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(row) => {
+                    written.write_capacity_units += row.write_capacity_units;
+                    written.returned.extend(row.returned.map(|key| (index, key)));
+                }
+                Err(error) => written.failures.push((index, error)),
+            }
+        }
+        written
+    }
 }
 
 impl TableStore {
@@ -73,15 +95,7 @@ impl TableStore {
             let answers = self.send_batch(&[(table, waiting)]).await?;
             batch.answered(answers.into_iter().flatten().collect(), |change| change.idempotent).await;
         }
-        let (outcomes, row_retries) = batch.finish();
-        let mut written = RowsWritten { write_capacity_units: 0, failures: Vec::new(), row_retries };
-        for (index, outcome) in outcomes.into_iter().enumerate() {
-            match outcome {
-                Ok(row) => written.write_capacity_units += row.write_capacity_units,
-                Err(error) => written.failures.push((index, error)),
-            }
-        }
-        Ok(written)
+        Ok(RowsWritten::from_outcomes(batch.finish()))
     }
 
     /// The answers have the shape of the request: checked here.
@@ -101,15 +115,26 @@ impl TableStore {
                 .collect(),
             ..Default::default()
         };
-        let target = match batches {
+        let shape: Vec<_> = batches.iter().map(|(table, changes)| (*table, changes.len())).collect();
+        self.send_batch_body(&operation, &ReadyBody::encode(&request).await, &shape).await
+    }
+
+    /// Sends a body that is ready. `shape` is what it holds: each table with its number of rows.
+    pub(super) async fn send_batch_body(
+        &self,
+        operation: &Operation,
+        body: &ReadyBody,
+        shape: &[(&str, usize)],
+    ) -> Result<Vec<Vec<RowAnswer<RowWritten>>>> {
+        let target = match shape {
             [(table, _)] => Target::Table(table),
             _ => Target::Instance,
         };
         let answers: Vec<Vec<RowAnswer<RowWritten>>> = self
-            .call(&operation, target, &request, |answer: proto::BatchWriteRowResponse, origin| {
-                let same_tables = answer.tables.len() == batches.len()
-                    && answer.tables.iter().zip(batches).all(|(answer, (table, changes))| {
-                        answer.table_name == *table && answer.rows.len() == changes.len()
+            .call_ready(operation, target, body, |answer: proto::BatchWriteRowResponse, origin| {
+                let same_tables = answer.tables.len() == shape.len()
+                    && answer.tables.iter().zip(shape).all(|(answer, (table, rows))| {
+                        answer.table_name == *table && answer.rows.len() == *rows
                     });
                 if !same_tables {
                     return Err("its rows are not those of the request".into());
@@ -125,12 +150,7 @@ impl TableStore {
 
 fn row_message(change: &RowChange) -> proto::RowInBatchWriteRowRequest {
     proto::RowInBatchWriteRowRequest {
-        r#type: match change.kind {
-            ChangeKind::Put => proto::OperationType::Put,
-            ChangeKind::Update => proto::OperationType::Update,
-            ChangeKind::Delete => proto::OperationType::Delete,
-        }
-        .into(),
+        r#type: change.kind.as_message().into(),
         row_change: change.row.clone(),
         condition: change.condition(),
         return_content: change.return_content(),

@@ -31,6 +31,22 @@ pub(super) struct Operation {
     pub(super) required: &'static [u32],
 }
 
+/// The body of a request, encoded once however often it is sent.
+#[derive(Debug, Clone)]
+pub(super) struct ReadyBody {
+    pub(super) bytes: Bytes,
+    /// As [`content_md5`] gives it.
+    pub(super) md5: String,
+}
+
+impl ReadyBody {
+    pub(super) async fn encode(message: &impl Message) -> ReadyBody {
+        let bytes = Bytes::from(message.encode_to_vec());
+        let md5 = content_md5(&bytes).await;
+        ReadyBody { bytes, md5 }
+    }
+}
+
 /// What a request is about, as its errors name it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Target<'a> {
@@ -97,8 +113,7 @@ impl TableStore {
         })
     }
 
-    /// Sends `request` until it is answered or given up. `read` turns the decoded answer into the result; what it
-    /// refuses is an invalid answer.
+    /// As [`TableStore::call_ready`], for a message.
     pub(super) async fn call<A: Message + Default, T>(
         &self,
         operation: &Operation,
@@ -106,8 +121,18 @@ impl TableStore {
         request: &impl Message,
         read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
     ) -> Result<T> {
-        let body = Bytes::from(request.encode_to_vec());
-        let md5 = content_md5(&body).await;
+        self.call_ready(operation, target, &ReadyBody::encode(request).await, read).await
+    }
+
+    /// Sends `body` until it is answered or given up. `read` turns the decoded answer into the result; what it
+    /// refuses is an invalid answer.
+    pub(super) async fn call_ready<A: Message + Default, T>(
+        &self,
+        operation: &Operation,
+        target: Target<'_>,
+        body: &ReadyBody,
+        read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
+    ) -> Result<T> {
         let counters = &self.0.counters;
         let transport = &self.0.transport;
         let began = std::time::Instant::now();
@@ -116,7 +141,7 @@ impl TableStore {
         let mut has_new_key = false;
         loop {
             let mut signed_with = None;
-            let failure = match self.attempt(operation, &body, &md5, &mut signed_with, &read).await {
+            let failure = match self.attempt(operation, body, &mut signed_with, &read).await {
                 Ok(result) => return Ok(result),
                 Err(failure) => failure,
             };
@@ -158,8 +183,7 @@ impl TableStore {
     async fn attempt<A: Message + Default, T>(
         &self,
         operation: &Operation,
-        body: &Bytes,
-        md5: &str,
+        body: &ReadyBody,
         signed_with: &mut Option<Credentials>,
         read: impl Fn(A, &Origin<'_>) -> Result<T, BoxError>,
     ) -> Result<T, Failure> {
@@ -172,16 +196,17 @@ impl TableStore {
             false => None,
         };
         SharedCounters::add(&counters.requests, 1);
-        let mut moved = body.len() as u64;
-        let outcome = match transport.exchange(operation.name, body.clone(), md5, credentials).await {
-            Ok(answer) => {
-                SharedCounters::add(&counters.answers, 1);
-                SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
-                moved += answer.body.len() as u64;
-                read_answer(operation, answer, read).await
-            }
-            Err(failure) => Err(failure),
-        };
+        let mut moved = body.bytes.len() as u64;
+        let outcome =
+            match transport.exchange(operation.name, body.bytes.clone(), &body.md5, credentials).await {
+                Ok(answer) => {
+                    SharedCounters::add(&counters.answers, 1);
+                    SharedCounters::add(&counters.response_bytes, answer.body.len() as u64);
+                    moved += answer.body.len() as u64;
+                    read_answer(operation, answer, read).await
+                }
+                Err(failure) => Err(failure),
+            };
         // Given back before anybody waits for anything else.
         if let Some(permit) = permit {
             match &outcome {

@@ -18,6 +18,16 @@ pub enum Existence {
     NotExists,
 }
 
+impl Existence {
+    pub(super) fn as_message(self) -> proto::RowExistenceExpectation {
+        match self {
+            Existence::Ignore => proto::RowExistenceExpectation::Ignore,
+            Existence::Exists => proto::RowExistenceExpectation::ExpectExist,
+            Existence::NotExists => proto::RowExistenceExpectation::ExpectNotExist,
+        }
+    }
+}
+
 /// A put, update or delete of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowChange {
@@ -33,6 +43,16 @@ pub(super) enum ChangeKind {
     Put,
     Update,
     Delete,
+}
+
+impl ChangeKind {
+    pub(super) fn as_message(self) -> proto::OperationType {
+        match self {
+            ChangeKind::Put => proto::OperationType::Put,
+            ChangeKind::Update => proto::OperationType::Update,
+            ChangeKind::Delete => proto::OperationType::Delete,
+        }
+    }
 }
 
 impl RowChange {
@@ -87,15 +107,7 @@ impl RowChange {
     }
 
     pub(super) fn condition(&self) -> proto::Condition {
-        proto::Condition {
-            row_existence: match self.existence {
-                Existence::Ignore => proto::RowExistenceExpectation::Ignore,
-                Existence::Exists => proto::RowExistenceExpectation::ExpectExist,
-                Existence::NotExists => proto::RowExistenceExpectation::ExpectNotExist,
-            }
-            .into(),
-            column_condition: None,
-        }
+        proto::Condition { row_existence: self.existence.as_message().into(), column_condition: None }
     }
 
     pub(super) fn return_content(&self) -> Option<proto::ReturnContent> {
