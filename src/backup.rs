@@ -36,7 +36,9 @@ pub use options::BackupOptions;
 pub use queue::WorkerUse;
 pub use read_api::ReadApi;
 
-use crate::catalog::{self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TablePath, Vault};
+use crate::catalog::{
+    self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TOOL, TablePath, Vault,
+};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
 use crate::objectstore::StorageClass;
@@ -49,9 +51,6 @@ use options::MemoryPlan;
 use range_task::RunContext;
 use scan::Scan;
 use shares::Shares;
-
-/// Written into every document as its author.
-pub const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
 
 /// A run ends at most this long after a stop was asked for, whatever the services do.
 const STOP_TIME: Duration = Duration::from_secs(9);

@@ -4,6 +4,7 @@
 //! - A run exists if and only if its `manifest.json` does. It is written last, with a conditional create, and names
 //!   the SHA-256 of the file list, which names every data object with its key interval, size and checksums.
 //! - Object names are made from ids and never reused; nothing read from a vault becomes a path.
+//! - A run with a tombstone is hidden, whatever else of it is there: removals begin with it and end with it.
 //! - An interrupted run can be continued from the vault alone: `started.json` holds what the scan was bound to, and
 //!   one small journal object per closed file holds what is done.
 //!
@@ -18,14 +19,16 @@ mod layout;
 mod lease;
 mod manifest;
 mod run;
+mod tombstone;
 mod vault;
 
 pub use commit::{prepare_commit, publish, read_file_list};
 pub use file_entry::{FileEntry, ReadCost, StoredFile};
 pub use ids::{FileId, RunId};
 pub use journal::{read_journal, write_journal};
-pub use layout::{RunPath, TablePath};
-pub use lease::{Lease, TIME_TO_LIVE as LEASE_TIME_TO_LIVE};
-pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, Totals};
-pub use run::{RunState, StartedRun, find_runs};
+pub use layout::{FileListId, RunObject, RunPath, TableObject, TablePath};
+pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_status};
+pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
+pub use run::{RESUME_WINDOW, RunState, StartedRun, find_chains, find_runs, read_run};
+pub use tombstone::{hidden_runs, hide_run};
 pub use vault::Vault;

@@ -3,11 +3,13 @@
 //! stdout is data: what a script reads, JSON with `--json`. stderr is for people: progress, warnings, errors.
 
 mod backup;
+mod cleanup;
 mod connect;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod dry_run;
 mod events;
+mod expire;
 mod list;
 mod progress;
 #[cfg(feature = "sandbox")]
@@ -17,6 +19,7 @@ mod size;
 mod source;
 mod summary;
 mod tables;
+mod vault_tables;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,10 @@ enum Command {
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
     Show(show::ShowArgs),
+    /// Remove backups that a policy does not keep
+    Expire(expire::ExpireArgs),
+    /// Remove what dead runs left behind: stale uploads, orphans, runs that nobody goes on with
+    Cleanup(cleanup::CleanupArgs),
     /// Serve a local Table Store and OSS on loopback until stopped
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxArgs),
@@ -86,6 +93,8 @@ pub fn main() -> ExitCode {
         shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
         match cli.command {
             Command::Backup(args) => return backup::run(*args, output, &shutdown).await,
+            Command::Expire(args) => return expire::run(args, output, &shutdown).await,
+            Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
@@ -31,7 +32,7 @@ pub mod part_size;
 pub mod s3;
 pub mod upload;
 
-pub use errors::error_of;
+pub use errors::{error_of, error_on};
 pub use location::Location;
 pub use options::{
     Addressing, AlwaysReadable, ServerSideEncryption, SignatureVersion, StorageClass, StoreOptions,
@@ -48,6 +49,16 @@ pub trait UploadStore: ObjectStore {
 
     /// Removes an upload and the bytes it holds. An upload that is gone already is a success.
     async fn abort_upload(&self, upload: &OpenUpload) -> object_store::Result<()>;
+
+    /// How long an object can neither be replaced nor deleted after it was written, where the bucket has a retention
+    /// policy (WORM). `None` without one, and for stores that are not asked: local directories, memory, S3.
+    async fn retention(&self) -> object_store::Result<Option<Duration>> {
+        Ok(None)
+    }
+
+    /// Removes the empty directories that deleted objects leave below `prefix`, where there are directories. Never
+    /// removes an object; what cannot be removed stays.
+    async fn remove_empty_directories(&self, _prefix: &Path) {}
 }
 
 /// An upload that was begun and not ended; its bytes cost money or disk until it is aborted.

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::range_task::ENTRY_METADATA;
 use crate::catalog::{
-    FileEntry, RunPath, RunState, StartedRun, StoredFile, TablePath, find_runs, read_journal, write_journal,
+    FileEntry, RESUME_WINDOW, RunPath, RunState, StartedRun, StoredFile, TablePath, find_runs, read_journal,
+    write_journal,
 };
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
@@ -20,9 +21,6 @@ use crate::objectstore::{UploadStore, error_of};
 use crate::parquet_file::{Contents, FileReader, ReadLimits, read_contents};
 use crate::runtime::{ByteBudget, CpuPool};
 use crate::{Error, Kind, Result};
-
-/// A run that was started longer ago is left alone: its rows and the new ones would be too far apart.
-const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What earlier runs of the table mean to a new one.
 #[derive(Default)]
@@ -61,7 +59,7 @@ pub(super) async fn look_back(
         let now = TableDefinition { reserved: started.table.reserved, ..table.clone() };
         let age = Duration::try_from(Timestamp::now().duration_since(started.started_at)).unwrap_or_default();
         let same_rows = started.key_range == *key_range && started.projection.as_deref() == projection;
-        started.table == now && same_rows && age < LONGEST_PAUSE
+        started.table == now && same_rows && age < RESUME_WINDOW
     };
     let mut earlier = Earlier::default();
     let mut left_alone = 0;

@@ -6,17 +6,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::objectstore::{AlwaysReadable, error_of};
+use crate::objectstore::AlwaysReadable;
+pub(super) use crate::objectstore::error_on as failed;
 use crate::{Error, Kind, Result};
 
 /// Largest document that is read, in bytes. A manifest with 1,000 columns has about 200 KB.
 pub(super) const LARGEST_DOCUMENT: u64 = 16 << 20;
-
-/// Gives a lower error its object.
-pub(super) fn failed(doing: &'static str, path: &Path, error: object_store::Error) -> Error {
-    let lower = error_of(error);
-    Error::new(lower.kind(), doing).on(format!("`{path}`")).source(lower)
-}
 
 /// Reads an object of at most `limit` bytes; `None` when it does not exist.
 pub(super) async fn read(store: &dyn ObjectStore, path: &Path, limit: u64) -> Result<Option<Bytes>> {

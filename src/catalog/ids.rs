@@ -40,7 +40,7 @@ impl FromStr for RunId {
 /// 64 random bits as 16 hex digits: the name of one data file and of its journal entry. Random from the first
 /// digit on, so that object names spread over OSS partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId(u64);
+pub struct FileId(pub(super) u64);
 
 impl FileId {
     /// A new id.

@@ -3,6 +3,7 @@
 //! ```text
 //! <vault>/otsvault.json
 //! <vault>/<instance>/<table>/lease/<number>.json
+//! <vault>/<instance>/<table>/tombstone/<run>.json
 //! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
 //!                                              /journal/<file id>.json
 //!                                              /data/<file id>.parquet
@@ -13,7 +14,7 @@
 
 use object_store::path::Path;
 
-use super::{FileId, RunId};
+use super::ids::{FileId, RunId};
 use crate::{Error, Kind, Result};
 
 /// The object that says that a prefix is a vault, and of which format.
@@ -55,6 +56,36 @@ impl TablePath {
         self.leases().join(format!("{number:010}.json"))
     }
 
+    /// Where the tombstones are.
+    pub(super) fn tombstones(&self) -> Path {
+        self.prefix().join("tombstone")
+    }
+
+    /// The tombstone of a run: while it is there nobody sees the run.
+    pub fn tombstone(&self, run: &RunId) -> Path {
+        self.tombstones().join(format!("{run}.json"))
+    }
+
+    /// Where the objects of the table are that are not in a chain: leases and tombstones.
+    pub fn side_prefixes(&self) -> [Path; 2] {
+        [self.leases(), self.tombstones()]
+    }
+
+    /// What an object of this table is, by its name alone; `None` for a name that otsvault never gives.
+    pub fn parse(&self, path: &Path) -> Option<TableObject> {
+        let parts: Vec<_> = path.prefix_match(&self.prefix())?.collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        match *parts.as_slice() {
+            ["lease", _] => lease_number(path).map(TableObject::Lease),
+            ["tombstone", name] => json_id(name).map(TableObject::Tombstone),
+            [chain, "base", run, ref object @ ..] => {
+                let run = self.base_in_chain(&chain.parse().ok()?, &run.parse().ok()?);
+                RunObject::parse(object).map(|object| TableObject::OfRun(run, object))
+            }
+            _ => None,
+        }
+    }
+
     /// The place of a base run, which starts the chain of the same id.
     pub fn base(&self, run: &RunId) -> RunPath {
         self.base_in_chain(run, run)
@@ -67,7 +98,12 @@ impl TablePath {
 
     /// Where the bases of a chain are.
     pub fn bases(&self, chain: &RunId) -> Path {
-        self.prefix().join(chain.as_str()).join("base")
+        self.chain(chain).join("base")
+    }
+
+    /// Where everything of a chain is.
+    pub fn chain(&self, chain: &RunId) -> Path {
+        self.prefix().join(chain.as_str())
     }
 }
 
@@ -114,14 +150,77 @@ impl RunPath {
 
     /// The file list of this SHA-256: the name has its first 16 digits, so that attempts that differ never meet.
     pub(super) fn file_list(&self, sha256: &[u8; 32]) -> Path {
-        let hash = hex::encode(sha256.get(..8).unwrap_or_default());
-        self.prefix.clone().join(format!("files-{hash}.jsonl.zst"))
+        self.prefix.clone().join(format!("files-{}.jsonl.zst", FileListId::of(sha256)))
     }
 
     /// The manifest: the commit.
     pub fn manifest(&self) -> Path {
         self.prefix.clone().join("manifest.json")
     }
+}
+
+/// What an object below a table's prefix is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableObject {
+    /// A lease, by its number.
+    Lease(u64),
+    /// The tombstone of a run.
+    Tombstone(RunId),
+    /// An object of a run.
+    OfRun(RunPath, RunObject),
+}
+
+/// What an object of a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunObject {
+    /// `started.json`.
+    Started,
+    /// The journal entry of a file.
+    Journal(FileId),
+    /// A data file.
+    Data(FileId),
+    /// A file list, of this attempt to commit or an earlier one.
+    FileList(FileListId),
+    /// The manifest.
+    Manifest,
+}
+
+impl RunObject {
+    fn parse(parts: &[&str]) -> Option<RunObject> {
+        match *parts {
+            ["started.json"] => Some(RunObject::Started),
+            ["manifest.json"] => Some(RunObject::Manifest),
+            ["journal", name] => json_id(name).map(RunObject::Journal),
+            ["data", name] => name.strip_suffix(".parquet")?.parse().ok().map(RunObject::Data),
+            [name] => {
+                let hash = name.strip_prefix("files-")?.strip_suffix(".jsonl.zst")?;
+                hash.parse().ok().map(|FileId(hash)| RunObject::FileList(FileListId(hash)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first 64 bits of a file list's SHA-256, which are in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileListId(u64);
+
+impl FileListId {
+    /// The id of the file list that has this SHA-256.
+    pub fn of(sha256: &[u8; 32]) -> FileListId {
+        let [a, b, c, d, e, f, g, h, ..] = *sha256;
+        FileListId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+impl std::fmt::Display for FileListId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+fn json_id<T: std::str::FromStr>(name: &str) -> Option<T> {
+    name.strip_suffix(".json")?.parse().ok()
 }
 
 /// The file id of a data file's or a journal entry's path; `None` for any other object.
@@ -167,6 +266,27 @@ mod tests {
         assert_eq!(file_id(&base.manifest()), None);
         assert_eq!(lease_number(&table.lease(17)), Some(17));
         assert_eq!(lease_number(&base.manifest()), None);
+        let of_base = |object| Some(TableObject::OfRun(base.clone(), object));
+        let list = FileListId::of(&[0xab; 32]);
+        for (path, object) in [
+            (table.lease(17), Some(TableObject::Lease(17))),
+            (table.tombstone(&run), Some(TableObject::Tombstone(run.clone()))),
+            (base.started(), of_base(RunObject::Started)),
+            (base.manifest(), of_base(RunObject::Manifest)),
+            (base.journal_entry(file), of_base(RunObject::Journal(file))),
+            (base.data_file(file), of_base(RunObject::Data(file))),
+            (base.file_list(&[0xab; 32]), of_base(RunObject::FileList(list))),
+            (base.prefix().clone(), None),
+            (base.data(), None),
+            (base.data().join("00ff00ff00ff00ff.parquet.bak"), None),
+            (base.data().join("00FF00FF00FF00FF.parquet"), None),
+            (base.prefix().clone().join("notes.txt"), None),
+            (table.leases().join("1.json"), None),
+            (table.prefix().join("mine").join("base").join(run.as_str()).join("started.json"), None),
+            (Path::from("backups/prod/inst-1/Orders").join("lease").join("0000000001.json"), None),
+        ] {
+            assert_eq!(table.parse(&path), object, "{path}");
+        }
         for hostile in ["", "..", "a/b", "a\0", "é", "a%2e"] {
             assert_eq!(TablePath::new(&vault, "inst", hostile).unwrap_err().kind(), Kind::Usage);
         }

@@ -121,6 +121,11 @@ impl Lease {
         }
     }
 
+    /// Its number; the highest one of a table counts.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Says that the holder still lives, and which run it is on.
     ///
     /// # Errors
@@ -160,6 +165,26 @@ impl Lease {
                 .because("it is gone")),
         }
     }
+}
+
+/// The lease of a table, as seen by somebody who does not want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// Its number.
+    pub number: u64,
+    /// Why nobody else may work on the table now; `None` when it is free.
+    pub held: Option<String>,
+}
+
+/// The lease that counts; `None` when there was never one.
+pub async fn lease_status(
+    store: &dyn ObjectStore,
+    table: &TablePath,
+    now: Timestamp,
+) -> Result<Option<LeaseStatus>> {
+    let (number, newest) = newest(store, table).await?;
+    let held = newest.and_then(|newest| newest.conflict(table, now)).map(|error| error.to_string());
+    Ok((number > 0).then_some(LeaseStatus { number, held }))
 }
 
 /// The lease that counts, and its number; number 0 when there was never one.

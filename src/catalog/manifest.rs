@@ -12,6 +12,9 @@ use object_store::ObjectStore;
 /// The format that this version writes, and the newest one it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Written into every document as its author.
+pub const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
+
 /// What a run wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

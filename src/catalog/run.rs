@@ -1,5 +1,7 @@
 //! Runs of a table: committed ones, and unfinished ones with what they are bound to.
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::ObjectStore;
@@ -7,10 +9,14 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::check_version;
+use super::tombstone::hidden_runs;
 use super::{FORMAT_VERSION, Manifest, RunId, RunPath, Source, TablePath, document};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
 use crate::{Error, Result};
+
+/// A run that was started longer ago is not continued: its rows and the new ones would be too far apart.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the scan of a run is bound to: written before the first data file, never changed.
 ///
@@ -71,30 +77,42 @@ pub enum RunState {
     Unfinished(RunPath, Box<StartedRun>),
 }
 
-/// Every run of a table, oldest first. Costs a list per chain and one or two small reads per run.
+/// Every run of a table that is not hidden, oldest first. Costs a list per chain and one or two small reads per run, and
+/// a list of the tombstones, after the reads: what was hidden before this call is not found.
 ///
 /// A directory with neither document is a run that never got so far; it holds no data and is left out.
 pub async fn find_runs(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<RunState>> {
     let mut paths = Vec::new();
-    for chain in child_ids(store, &table.prefix()).await? {
+    for chain in find_chains(store, table).await? {
         for run in child_ids(store, &table.bases(&chain)).await? {
             paths.push(table.base_in_chain(&chain, &run));
         }
     }
     let mut runs: Vec<_> = futures::stream::iter(paths)
-        .map(|path| async move {
-            if let Some(manifest) = Manifest::read(store, &path).await? {
-                return Ok(Some(RunState::Committed(path, Box::new(manifest))));
-            }
-            let started = StartedRun::read(store, &path).await?;
-            Ok::<_, Error>(started.map(|started| RunState::Unfinished(path, Box::new(started))))
-        })
+        .map(|path| async move { read_run(store, &path).await })
         .buffered(16)
         .try_filter_map(|run| async move { Ok(run) })
         .try_collect()
         .await?;
-    runs.sort_by(|a, b| a.path().run.cmp(&b.path().run));
+    let hidden = hidden_runs(store, table).await?;
+    runs.retain(|run| !hidden.contains(&run.path().run));
+    // Ids of the same second are in no order.
+    runs.sort_by(|a, b| (a.started_at(), &a.path().run).cmp(&(b.started_at(), &b.path().run)));
     Ok(runs)
+}
+
+/// The chains of a table that have a directory, oldest first. Costs a list.
+pub async fn find_chains(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<RunId>> {
+    child_ids(store, &table.prefix()).await
+}
+
+/// One run by what is in its directory, hidden or not; `None` when it has neither document.
+pub async fn read_run(store: &dyn ObjectStore, path: &RunPath) -> Result<Option<RunState>> {
+    if let Some(manifest) = Manifest::read(store, path).await? {
+        return Ok(Some(RunState::Committed(path.clone(), Box::new(manifest))));
+    }
+    let started = StartedRun::read(store, path).await?;
+    Ok(started.map(|started| RunState::Unfinished(path.clone(), Box::new(started))))
 }
 
 impl RunState {
@@ -102,6 +120,14 @@ impl RunState {
     pub fn path(&self) -> &RunPath {
         match self {
             RunState::Committed(path, _) | RunState::Unfinished(path, _) => path,
+        }
+    }
+
+    /// When its first attempt started.
+    pub fn started_at(&self) -> Timestamp {
+        match self {
+            RunState::Committed(_, manifest) => manifest.started_at,
+            RunState::Unfinished(_, started) => started.started_at,
         }
     }
 }

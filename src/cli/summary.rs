@@ -228,7 +228,7 @@ fn label(table: &TableSummary) -> String {
 
 /// 0 when nothing failed; the code that all failures share when nothing else happened, or else 1; 3 when some tables were
 /// copied. A signal's code goes before all.
-fn exit_code(failed: &[u8], done: usize) -> u8 {
+pub(super) fn exit_code(failed: &[u8], done: usize) -> u8 {
     let signal = failed.iter().copied().find(|code| *code > 128);
     match (signal, failed) {
         (Some(code), _) => code,

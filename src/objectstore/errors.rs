@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use object_store::path::Path;
+
 use crate::{Error, Kind};
 
 /// Our error for one of the trait's. If one of ours is inside (every OSS failure has one), that one comes out with its
@@ -40,6 +42,12 @@ pub fn error_of(error: object_store::Error) -> Error {
         error = error.hint(hint);
     }
     error.source(source)
+}
+
+/// The error of an operation on one object or prefix, with the lower one below it.
+pub fn error_on(doing: &'static str, path: &Path, error: object_store::Error) -> Error {
+    let lower = error_of(error);
+    Error::new(lower.kind(), doing).on(format!("`{path}`")).source(lower)
 }
 
 /// Kind and hint for the I/O error at the bottom of a chain.

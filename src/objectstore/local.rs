@@ -76,6 +76,16 @@ impl LocalStore {
     }
 }
 
+/// Removes `directory` and what is below it as far as there are only directories. Does not follow links.
+fn remove_empty(directory: &FilePath) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(directory);
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> object_store::Result<T> {
@@ -224,6 +234,23 @@ impl UploadStore for LocalStore {
         let (path, number) = (self.inner.path_to_filesystem(&upload.path)?, upload.upload_id.clone());
         blocking(move || staging::remove(&path, &number)).await
     }
+
+    async fn remove_empty_directories(&self, prefix: &Path) {
+        let (root, below) = (self.root.clone(), self.inner.path_to_filesystem(prefix));
+        let Ok(below) = below else { return };
+        // A directory that is not empty, or not ours to remove, stays: that is the point.
+        let _ = blocking(move || {
+            remove_empty(&below);
+            // The run was the last one of its chain: so go the directories above, up to the vault's root.
+            for above in below.ancestors().skip(1).take_while(|above| **above != root) {
+                if above.starts_with(&root) && std::fs::remove_dir(above).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +280,25 @@ mod tests {
                 assert!(error.report().contains("file"), "{error:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn empty_directories_go_and_everything_else_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(directory.path(), true).unwrap();
+        for path in ["v/t/chain/base/run/data/a", "v/t/lease/1"] {
+            store.put(&Path::from(path), "x".into()).await.unwrap();
+        }
+        std::fs::create_dir_all(directory.path().join("v/t/chain/base/run/journal")).unwrap();
+        let run = Path::from("v/t/chain/base/run");
+        store.remove_empty_directories(&run).await;
+        assert!(store.head(&Path::from("v/t/chain/base/run/data/a")).await.is_ok());
+        assert!(!directory.path().join("v/t/chain/base/run/journal").exists());
+        store.delete(&Path::from("v/t/chain/base/run/data/a")).await.unwrap();
+        store.remove_empty_directories(&run).await;
+        assert!(!directory.path().join("v/t/chain").exists());
+        assert!(store.head(&Path::from("v/t/lease/1")).await.is_ok());
+        store.remove_empty_directories(&Path::from("missing/too")).await;
     }
 
     #[tokio::test]

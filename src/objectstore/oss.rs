@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -44,6 +45,7 @@ mod multipart;
 mod operation;
 mod put;
 mod request;
+mod retention;
 mod signing;
 mod signing_v1;
 mod uploads;
@@ -141,5 +143,9 @@ impl UploadStore for OssStore {
 
     async fn abort_upload(&self, upload: &OpenUpload) -> object_store::Result<()> {
         uploads::abort(&self.client, upload.path.as_ref(), &upload.upload_id).await
+    }
+
+    async fn retention(&self) -> object_store::Result<Option<Duration>> {
+        retention::retention(&self.client).await
     }
 }

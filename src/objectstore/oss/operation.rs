@@ -21,13 +21,17 @@ pub(crate) enum Operation {
     CompleteUpload,
     AbortUpload,
     ListUploads,
+    GetRetention,
 }
 
 impl Operation {
     pub(crate) fn method(self) -> http::Method {
         use http::Method;
         match self {
-            Operation::GetObject | Operation::ListObjects | Operation::ListUploads => Method::GET,
+            Operation::GetObject
+            | Operation::ListObjects
+            | Operation::ListUploads
+            | Operation::GetRetention => Method::GET,
             Operation::HeadObject => Method::HEAD,
             Operation::PutObject | Operation::CopyObject | Operation::UploadPart(_) => Method::PUT,
             Operation::DeleteObject | Operation::AbortUpload => Method::DELETE,
@@ -50,6 +54,7 @@ impl Operation {
             Operation::CompleteUpload => "complete an upload",
             Operation::AbortUpload => "abort an upload",
             Operation::ListUploads => "list open uploads",
+            Operation::GetRetention => "read the retention policy",
         })
     }
 
@@ -66,6 +71,7 @@ impl Operation {
             Operation::ListObjects => "oss:ListObjects",
             Operation::AbortUpload => "oss:AbortMultipartUpload",
             Operation::ListUploads => "oss:ListMultipartUploads",
+            Operation::GetRetention => "oss:GetBucketWorm",
         }
     }
 

@@ -12,8 +12,8 @@ use super::signing::Signable;
 use crate::credentials::Credentials;
 
 /// The parameters of this client's requests that are part of the signed resource; all others are not signed.
-const SUB_RESOURCES: [&str; 6] =
-    ["continuation-token", "delete", "partNumber", "uploadId", "uploads", "versionId"];
+const SUB_RESOURCES: [&str; 7] =
+    ["continuation-token", "delete", "partNumber", "uploadId", "uploads", "versionId", "worm"];
 
 impl Signable<'_> {
     /// The value of `Authorization`. `date` is the value of the `Date` header, `Fri, 02 Jan 2026 03:04:05 GMT`.

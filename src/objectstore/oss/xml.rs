@@ -238,6 +238,14 @@ pub(crate) fn uploads_page(body: &[u8]) -> Parsed<UploadsPage> {
     Ok(page)
 }
 
+/// The days of GetBucketWorm's policy; `None` when it lapsed before it was locked.
+pub(crate) fn retention_days(body: &[u8]) -> Parsed<Option<u32>> {
+    let root = Element::parse_as(body, "WormConfiguration")?;
+    let days = root.required("RetentionPeriodInDays")?.trim();
+    let days = days.parse().map_err(|_| XmlError("has a retention period that is no number".to_owned()))?;
+    Ok((root.required("State")?.trim() != "Expired").then_some(days))
+}
+
 /// The body of CompleteMultipartUpload: part numbers and ETags, ascending.
 pub(crate) fn complete_body<'a>(parts: impl IntoIterator<Item = (u32, &'a str)>) -> String {
     let parts: String = parts
@@ -267,6 +275,7 @@ pub fn read_every_xml(body: &[u8]) -> usize {
         copied(body).is_ok(),
         deleted(body).is_ok(),
         uploads_page(body).is_ok(),
+        retention_days(body).is_ok(),
     ];
     taken.into_iter().filter(|taken| *taken).count()
 }
@@ -293,6 +302,21 @@ mod tests {
         assert_eq!(page.objects[0].last_modified.to_string(), "2026-01-02T03:04:05Z");
         assert_eq!(page.common_prefixes, ["dir/sub/"]);
         assert_eq!(page.next.as_deref(), Some("a%b"));
+    }
+
+    #[test]
+    fn a_retention_policy_counts_until_it_expires() {
+        let body = |state: &str, days: &str| {
+            format!(
+                "<WormConfiguration><WormId>1</WormId><State>{state}</State>\
+                 <RetentionPeriodInDays>{days}</RetentionPeriodInDays></WormConfiguration>"
+            )
+        };
+        let days = |state, days| retention_days(body(state, days).as_bytes());
+        assert_eq!(days("Locked", "30").unwrap(), Some(30));
+        assert_eq!(days("InProgress", "1").unwrap(), Some(1));
+        assert_eq!(days("Expired", "30").unwrap(), None);
+        assert!(days("Locked", "many").is_err() && retention_days(b"<WormConfiguration/>").is_err());
     }
 
     #[test]
