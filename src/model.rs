@@ -4,6 +4,7 @@
 //! Nothing here waits, reads a clock or touches a file. Every other module speaks in these types.
 
 mod cell;
+mod column_seeds;
 mod definition;
 mod key;
 mod middle;

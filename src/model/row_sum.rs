@@ -22,6 +22,7 @@ use std::ops::{Add, AddAssign};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
+use super::column_seeds::ColumnSeeds;
 use super::{Cell, PrimaryKeyValue, Row, Value, ValueType};
 
 /// Sum of row hashes mod 2^128; 32 hex digits in JSON and in print.
@@ -85,6 +86,7 @@ pub struct RowHasher {
     key_bytes: Vec<u8>,
     sum: u128,
     cell_count: u32,
+    seeds: ColumnSeeds,
 }
 
 impl RowHasher {
@@ -156,14 +158,14 @@ impl RowHasher {
         RowSum(hash)
     }
 
-    /// The hash of a whole row; computes the seed of every cell anew. Cells without a value (deletes) do not count: a stored row has none.
+    /// The hash of a whole row. Cells without a value (deletes) do not count: a stored row has none.
     pub fn row(&mut self, row: &Row<'_>) -> RowSum {
         for (_, value) in &row.key {
             self.key(*value);
         }
         for Cell { name, value, timestamp, .. } in &row.cells {
             if let Some(value) = value {
-                let seed = RowHasher::column_seed(name, value.value_type());
+                let seed = self.seeds.seed(name, value.value_type());
                 self.cell(seed, timestamp.unwrap_or(0), *value);
             }
         }

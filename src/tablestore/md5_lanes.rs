@@ -220,6 +220,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn lanes_of_any_lengths_have_the_digests_of_the_crate(
             lengths in prop::collection::vec(

@@ -338,6 +338,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn a_batch_is_the_message_of_its_rows_and_so_is_each_part_of_it(
             name in "[a-z]{1,200}",
