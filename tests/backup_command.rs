@@ -2,6 +2,8 @@
 
 mod stage;
 
+use std::time::Duration;
+
 use otsvault::catalog::{Manifest, RunPath, RunState, find_runs};
 use otsvault::model::{Index, PrimaryKeyColumn, PrimaryKeyType, TableDefinition, TableOptions};
 use otsvault::runtime::CpuPool;
@@ -427,4 +429,25 @@ async fn an_instance_without_bulk_export_is_read_by_get_range_unless_bulk_export
     let ended = stage.run(&["backup", "ots://sandbox/t", &vault, "--read-api", "auto"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_copied(&stage, "t").await;
+}
+
+#[tokio::test]
+async fn uploads_of_all_tables_together_take_no_more_than_the_workers_share() {
+    let tables: Vec<_> = (1..5).map(|seed| format!("t_{seed}=fat:rows=4000,seed={seed}")).collect();
+    let tables: Vec<_> = tables.iter().map(String::as_str).collect();
+    let stage = Stage::with(On::Oss, &tables).await;
+    stage.fault(Rule::new(Action::Delay(Duration::from_millis(100))).on(Service::Oss, "UploadPart"));
+    let vault = stage.vault_url();
+    let few = ["--memory", "64MiB", "--concurrency", "2", "--tables-at-once", "4"];
+    let small = ["--row-group-size", "1MiB", "--part-size", "1MiB"];
+    let arguments = [&["backup", "ots://sandbox/*", &vault], &few[..], &small[..]].concat();
+    let ended = stage.run(&arguments).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let parts = stage.sandbox.counters().snapshot().operation(Service::Oss, "UploadPart");
+    assert!(parts.requests >= 8, "{parts:?}");
+    // Whatever the tables, a part is in flight for one of two workers.
+    assert!(parts.in_flight_peak <= 2, "{parts:?}");
+    for table in 1..5 {
+        assert_copied(&stage, &format!("t_{table}")).await;
+    }
 }

@@ -303,6 +303,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_part_that_is_ended_early_lets_go_of_its_permit_and_a_small_one_waits() {
+        let store = Arc::new(InMemory::new());
+        let budget = Arc::new(Semaphore::new(1));
+        let part_size = PartSizePolicy::starting_at(8 << 20);
+        let mut writer = ObjectWriter::new(store.clone(), Path::from("a"), Attributes::new(), part_size, 1);
+        let (large, small) = (data(2 << 20), data(1_000));
+        writer.write(large.clone(), budget.clone().try_acquire_owned().unwrap()).await.unwrap();
+        assert_eq!(budget.available_permits(), 0, "far from a full part");
+        writer.end_part().await.unwrap();
+        // Comes back when the store has the part.
+        let permit = budget.clone().acquire_owned().await.unwrap();
+        writer.write(small.clone(), permit).await.unwrap();
+        writer.end_part().await.unwrap();
+        assert_eq!(budget.available_permits(), 0, "too small for a request of its own");
+        writer.finish().await.unwrap();
+        assert_eq!(budget.available_permits(), 1);
+        let stored = store.get(&Path::from("a")).await.unwrap().bytes().await.unwrap();
+        assert_eq!(stored, [large, small].concat());
+    }
+
+    #[tokio::test]
     async fn an_object_whose_write_was_cancelled_cannot_be_finished() {
         let store = Arc::new(InMemory::new());
         let mut writer = writer(&store, 2);

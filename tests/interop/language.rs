@@ -35,13 +35,12 @@ impl Language {
     }
 
     /// Whether its Table Store SDK has something that not all of them have: `splits` of a new table, the row `after` an update,
-    /// `atomic` batches, filters that `page` through columns, the bits of a NaN (JavaScript promises one NaN only).
+    /// `atomic` batches, filters that `page` through columns, tables with `transactions`, the bits of a NaN (JavaScript promises one NaN only).
     pub fn has(self, what: &str) -> bool {
         let has: &[&str] = match self {
             Language::Python => &["splits", "nan"],
             Language::Node => &["after", "page"],
-            Language::Go => &["after", "page", "atomic", "nan"],
-            Language::Java => &["after", "page", "atomic", "nan"],
+            Language::Go | Language::Java => &["after", "page", "atomic", "transactions", "nan"],
         };
         has.contains(&what)
     }

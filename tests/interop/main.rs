@@ -27,7 +27,7 @@ use language::Language::{self, Python};
 use provision::Interpreter;
 use sandbox_process::SandboxProcess;
 use sdk::Sdk;
-use table_store::Scenario;
+use table_store::{Scenario, StagedScenario};
 
 fn main() -> ExitCode {
     let mut cases = vec![
@@ -43,13 +43,23 @@ fn main() -> ExitCode {
         ),
     ];
     for (sentence, scenario) in table_store::SCENARIOS {
-        cases.extend(language::ALL.map(|language| table_store_case(sentence, language, scenario)));
+        cases.extend(language::ALL.map(|language| table_store_case(sentence, language, "", scenario)));
+    }
+    for (sentence, language, scenario) in table_store::FURTHER_SCENARIOS {
+        cases.push(table_store_case(sentence, language, "", scenario));
+    }
+    for (sentence, language, flavour, scenario) in table_store::FLAVOURED_SCENARIOS {
+        cases.push(table_store_case(sentence, language, flavour, scenario));
+    }
+    for (sentence, language, flavour, scenario) in table_store::STAGED_SCENARIOS {
+        cases.push(staged_case(sentence, language, flavour, scenario));
     }
     cases.extend(object_storage::cases());
     cases.push(needing_all(
         "what_one_sdk_wrote_the_others_and_ours_read",
         exchange::everybody_reads_what_anybody_wrote,
     ));
+    cases.push(needing_all("a_transaction_of_one_sdk_holds_off_the_others", transactions_exclude_each_other));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), cases);
     for (language, reason) in language::missing() {
         eprintln!("SKIPPED: no case in {language} ran: {reason}");
@@ -67,14 +77,35 @@ fn case(name: &str, language: Language, script: &'static str, tables: &'static [
     })
 }
 
-/// A case in which the Table Store SDK of a language plays a scenario.
-fn table_store_case(sentence: &str, language: Language, scenario: Scenario) -> Trial {
+/// A case in which the Table Store SDK of a language plays a scenario in one of the ways that it talks.
+fn table_store_case(sentence: &str, language: Language, flavour: &'static str, scenario: Scenario) -> Trial {
     needing(language, &format!("the_table_store_sdk_{sentence}"), move |_| {
         let sandbox = SandboxProcess::start(&[]);
-        scenario(&mut Sdk::start(language, "", sandbox.description())?);
+        scenario(&mut Sdk::start(language, flavour, sandbox.description())?);
         sandbox.stop();
         Ok(())
     })
+}
+
+/// The same with a sandbox that can be acted on meanwhile.
+fn staged_case(sentence: &str, language: Language, flavour: &'static str, scenario: StagedScenario) -> Trial {
+    needing(language, &format!("the_table_store_sdk_{sentence}"), move |_| {
+        let sandbox = SandboxProcess::start_with(&["--admin"]);
+        scenario(&mut Sdk::start(language, flavour, sandbox.description())?, &sandbox);
+        sandbox.stop();
+        Ok(())
+    })
+}
+
+/// Every SDK in turn has a transaction, which holds off the others.
+fn transactions_exclude_each_other() -> Result<(), String> {
+    let sandbox = SandboxProcess::start_with(&["--admin"]);
+    let start = |language| Sdk::start(language, "", sandbox.description());
+    let mut sdks = language::ALL.into_iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    table_store::transactions::one_at_a_time(&mut sdks, &sandbox);
+    drop(sdks);
+    sandbox.stop();
+    Ok(())
 }
 
 /// A case that cannot run without a language.

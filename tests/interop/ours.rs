@@ -1,15 +1,20 @@
 //! What this crate itself reads: through its Table Store client, and out of a backup that the program made.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use otsvault::catalog::Manifest;
 use otsvault::columnar::RowsReader;
 use otsvault::credentials::Credentials;
-use otsvault::model::{Cell, KeyRange, PrimaryKeyValue, Row, Value as Cellular};
+use otsvault::model::{
+    Cell, CellOp, KeyRange, PrimaryKeyValue, RecordType, Row, StreamRecord, Value as Cellular,
+};
 use otsvault::parquet_file::{FileReader, ReadLimits};
 use otsvault::plainbuffer::RowReader;
-use otsvault::tablestore::{RangeRequest, TableStore, TableStoreConfig};
+use otsvault::tablestore::{
+    EncodedRecord, RangeRequest, ShardPosition, ShardStart, TableStore, TableStoreConfig,
+};
 use serde_json::{Value, json};
 
 use crate::provision::{root, run};
@@ -19,13 +24,16 @@ fn text(sandbox: &Value, name: &str) -> String {
     sandbox[name].as_str().unwrap_or_else(|| panic!("the sandbox describes no {name}")).to_owned()
 }
 
-/// All rows of a table with all versions, through the client.
-pub fn read_through_client(sandbox: &Value, table: &str) -> Vec<Value> {
+fn config(sandbox: &Value) -> TableStoreConfig {
     let credentials =
         Credentials::new(text(sandbox, "access_key_id"), text(sandbox, "access_key_secret"), None);
-    let config = TableStoreConfig::new(text(sandbox, "ots_endpoint"), text(sandbox, "instance"), credentials);
+    TableStoreConfig::new(text(sandbox, "ots_endpoint"), text(sandbox, "instance"), credentials)
+}
+
+/// All rows of a table with all versions, through the client.
+pub fn read_through_client(sandbox: &Value, table: &str) -> Vec<Value> {
     let work = async {
-        let client = TableStore::new(config)?;
+        let client = TableStore::new(config(sandbox))?;
         let definition = client.describe_table(table).await?.definition;
         let names: Vec<_> = definition.primary_key.iter().map(|column| column.name.clone()).collect();
         let mut request = RangeRequest::everything(table, names.clone(), KeyRange::all(names.len()));
@@ -44,6 +52,29 @@ pub fn read_through_client(sandbox: &Value, table: &str) -> Vec<Value> {
         }
     };
     tokio::runtime::Runtime::new().expect("a runtime starts").block_on(work).expect("the table can be read")
+}
+
+/// Every shard of a table's Stream with all its records, through the client.
+pub fn stream_through_client(sandbox: &Value, table: &str) -> BTreeMap<String, Vec<Value>> {
+    let work = async {
+        let client = TableStore::new(config(sandbox))?;
+        let stream_id = client.list_streams(Some(table)).await?.remove(0).stream_id;
+        let mut shards = BTreeMap::new();
+        for shard in client.describe_stream(&stream_id).await?.shards {
+            let oldest = client.get_shard_iterator(&stream_id, &shard.shard_id, ShardStart::Oldest).await?;
+            let (mut position, mut records) = (ShardPosition::More(oldest), Vec::new());
+            while let ShardPosition::More(iterator) = position {
+                let page = client.get_stream_record(table, &iterator, Some(4)).await?;
+                let decoded =
+                    |record: &EncodedRecord| record_json(&record.decode().expect("a record decodes"));
+                records.extend(page.records.iter().map(decoded));
+                position = page.position;
+            }
+            shards.insert(shard.shard_id, records);
+        }
+        Ok::<_, otsvault::Error>(shards)
+    };
+    tokio::runtime::Runtime::new().expect("a runtime starts").block_on(work).expect("the Stream can be read")
 }
 
 /// All rows of a table out of the Parquet files of a backup, made now by the program into an empty vault.
@@ -99,6 +130,26 @@ fn row_json(row: &Row<'_>) -> Value {
     json!({ "key": key, "cells": cells })
 }
 
+fn record_json(record: &StreamRecord<'_>) -> Value {
+    let key: Vec<_> = record.row.key.iter().map(|(name, value)| json!([name, key_json(*value)])).collect();
+    let change = |cell: &Cell<'_>| match cell.op {
+        None => {
+            let [name, value, timestamp] = cell_parts(cell);
+            json!(["put", name, value, timestamp])
+        }
+        Some(CellOp::DeleteOneVersion) => json!(["delete_version", cell.name, cell.timestamp]),
+        Some(CellOp::DeleteAllVersions) => json!(["delete_column", cell.name]),
+        Some(CellOp::Increment) => panic!("a Stream shows the result of an increment"),
+    };
+    let record_type = match record.record_type {
+        RecordType::Put => "put",
+        RecordType::Update => "update",
+        RecordType::Delete => "delete",
+    };
+    let changes: Vec<_> = record.row.cells.iter().map(change).collect();
+    json!({ "type": record_type, "key": key, "changes": changes, "at": record.sequence.timestamp_us })
+}
+
 fn key_json(value: PrimaryKeyValue<'_>) -> Value {
     match value {
         PrimaryKeyValue::Integer(value) => integer(value),
@@ -109,6 +160,10 @@ fn key_json(value: PrimaryKeyValue<'_>) -> Value {
 }
 
 fn cell_json(cell: &Cell<'_>) -> Value {
+    json!(cell_parts(cell))
+}
+
+fn cell_parts(cell: &Cell<'_>) -> [Value; 3] {
     let value = match cell.value.expect("a stored cell has a value") {
         Cellular::Integer(value) => integer(value),
         Cellular::Double(value) => double(value),
@@ -116,5 +171,5 @@ fn cell_json(cell: &Cell<'_>) -> Value {
         Cellular::String(value) => string(value),
         Cellular::Binary(value) => binary(value),
     };
-    json!([cell.name, value, cell.timestamp])
+    [json!(cell.name), value, json!(cell.timestamp)]
 }

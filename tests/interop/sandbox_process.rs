@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use serde_json::Value;
+
 /// A running sandbox. Killed when dropped; [`SandboxProcess::stop`] is the clean end.
 pub struct SandboxProcess {
     child: Child,
@@ -34,6 +36,26 @@ impl SandboxProcess {
     /// The line of JSON that says how to reach it.
     pub fn description(&self) -> &str {
         self.description.trim_end()
+    }
+
+    /// Asks the admin endpoint of a sandbox that was started with `--admin`: a GET without a body, otherwise a POST.
+    pub fn admin(&self, path: &str, body: Option<Value>) -> Value {
+        let described: Value = serde_json::from_str(self.description()).expect("the description is JSON");
+        let endpoint = described["admin_endpoint"].as_str().expect("the sandbox has an admin endpoint");
+        let (url, http) = (format!("{endpoint}{path}"), reqwest::Client::new());
+        let request = match &body {
+            None => http.get(url),
+            Some(body) => http.post(url).body(body.to_string()),
+        };
+        let work = async {
+            let answer = request.send().await?;
+            let status = answer.status();
+            Ok::<_, reqwest::Error>((status, answer.text().await?))
+        };
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+        let (status, answer) = runtime.block_on(work).expect("the admin endpoint answers");
+        assert!(status.is_success(), "{path} {body:?}: {status} {answer}");
+        serde_json::from_str(&answer).expect("the admin endpoint speaks JSON")
     }
 
     /// Asks it to stop, as a supervisor does, and checks that it ends well.
