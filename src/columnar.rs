@@ -26,6 +26,7 @@ mod typed_column;
 mod validity;
 
 pub use builder::{Batch, BatchBuilder, Totals};
+pub use placed::PlacedCells;
 pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
 pub use reader::RowsReader;
 pub use row_encoder::{BatchRows, EncodedRows, PutRow, RowEncoder, RowSelection};

@@ -4,9 +4,11 @@
 //! [`FileEncoder`] gives finished bytes at the end of each row group, with their checksums; [`FileReader`] reads
 //! files that may have been damaged or made by an enemy.
 
+mod column;
 mod contents;
 mod encoder;
 mod footer_walk;
+mod overflow;
 mod page_header;
 mod page_walk;
 mod reader;

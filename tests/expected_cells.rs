@@ -7,7 +7,7 @@ use otsvault::model::{
     Cell, CellOp, PrimaryKeyColumn, PrimaryKeyType, PrimaryKeyValue, Row, Value, ValueType,
 };
 use otsvault::plainbuffer::{
-    DecodeError, ExpectedCells, Payload, PlacedCells, RowReader, write_header, write_row,
+    CellSink, DecodeError, ExpectedCells, Payload, RowReader, write_header, write_row,
 };
 use proptest::prelude::*;
 
@@ -110,15 +110,12 @@ fn batch_by_shortcut(page: &[u8], plan: &ColumnPlan) -> (Batch, usize) {
     let mut builder = BatchBuilder::new(Arc::new(plan.clone()));
     let expected = builder.expected();
     let mut reader = RowReader::new(page).unwrap();
-    let (mut row, mut placed, mut taken) = (Row::default(), PlacedCells::default(), 0);
-    while reader.next_row_expecting(&expected, &mut row, &mut placed).unwrap() {
-        if placed.cells().is_empty() {
-            builder.append(&row).unwrap();
-        } else {
-            assert!(row.cells.is_empty());
-            builder.append_placed(&row.key, &placed).unwrap();
-            taken += 1;
-        }
+    let (mut row, mut taken) = (Row::default(), 0);
+    while reader.next_row_expecting(&expected, &mut row, builder.placed_cells()).unwrap() {
+        let had_cells = !row.cells.is_empty();
+        let is_expected = builder.append_read(&row).unwrap();
+        assert!(!(is_expected && had_cells));
+        taken += usize::from(is_expected);
     }
     (builder.finish().unwrap(), taken)
 }
@@ -133,6 +130,21 @@ fn batch_by_the_general_way(page: &[u8], plan: &ColumnPlan) -> Batch {
     builder.finish().unwrap()
 }
 
+/// Index, value and timestamp of each expected cell.
+#[derive(Default)]
+struct Cells<'a>(Vec<(usize, Payload<'a>, i64)>);
+
+impl<'a> CellSink<'a> for Cells<'a> {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn put(&mut self, index: usize, payload: Payload<'a>, timestamp: i64) {
+        assert!(self.0.last().is_none_or(|(last, ..)| *last < index), "indices ascend");
+        self.0.push((index, payload, timestamp));
+    }
+}
+
 /// Every row up to the first error, and that.
 fn rows_by_shortcut<'a>(
     page: &'a [u8],
@@ -144,14 +156,14 @@ fn rows_by_shortcut<'a>(
         Ok(reader) => reader,
         Err(error) => return (rows, Some(error)),
     };
-    let (mut row, mut placed) = (Row::default(), PlacedCells::default());
+    let (mut row, mut placed) = (Row::default(), Cells::default());
     loop {
         match reader.next_row_expecting(&expected, &mut row, &mut placed) {
             Ok(true) => {}
             Ok(false) => return (rows, None),
             Err(error) => return (rows, Some(error)),
         }
-        let cells = placed.cells().iter().map(|(index, payload)| {
+        let cells = placed.0.iter().map(|(index, payload, timestamp)| {
             let value = match *payload {
                 Payload::Integer(value) => Value::Integer(value),
                 Payload::Double(bits) => Value::Double(f64::from_bits(bits)),
@@ -159,9 +171,9 @@ fn rows_by_shortcut<'a>(
                 Payload::String(bytes) => Value::String(std::str::from_utf8(bytes).unwrap()),
                 Payload::Binary(bytes) => Value::Binary(bytes),
             };
-            let (name, value_type) = names[*index as usize];
+            let (name, value_type) = names[*index];
             assert_eq!(value.value_type(), value_type);
-            Cell::put(name, value, Some(placed.timestamp()))
+            Cell::put(name, value, Some(*timestamp))
         });
         let cells: Vec<_> = cells.collect();
         rows.push(row.clone());

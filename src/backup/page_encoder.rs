@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::columnar::{BatchBuilder, ColumnPlan, Totals};
 use crate::model::{KeyRange, PrimaryKey, Row};
 use crate::parquet_file::{EncodedFile, FileEncoder, WriterSettings};
-use crate::plainbuffer::{PlacedCells, RowReader};
+use crate::plainbuffer::RowReader;
 use crate::{Error, Kind, Result};
 
 /// Decodes pages into batches and batches into row groups.
@@ -42,11 +42,10 @@ impl PageEncoder {
         // Two rows take turns, so that each can be compared with the one before it without a copy.
         let (mut row, mut previous) = (Row::default(), Row::default());
         let expected = self.rows.expected();
-        let mut placed = PlacedCells::default();
         let mut count = 0;
         let mut first_key = None;
         while reader
-            .next_row_expecting(&expected, &mut row, &mut placed)
+            .next_row_expecting(&expected, &mut row, self.rows.placed_cells())
             .map_err(|error| bad_page(error.into(), range))?
         {
             if count == 0 {
@@ -54,13 +53,11 @@ impl PageEncoder {
             } else if !is_after(&row, &previous) {
                 return Err(bad_page("its rows are not in ascending key order".into(), range));
             }
-            match placed.cells() {
-                [] if row.cells.iter().any(|cell| cell.timestamp.is_none()) => {
-                    return Err(no_timestamps(range));
-                }
-                [] => self.rows.append(&row)?,
-                _ => self.rows.append_placed(&row.key, &placed)?,
+            // A row as it should be has none left.
+            if row.cells.iter().any(|cell| cell.timestamp.is_none()) {
+                return Err(no_timestamps(range));
             }
+            self.rows.append_read(&row)?;
             count += 1;
             if self.rows.bytes() >= self.batch_bytes {
                 self.flush()?;

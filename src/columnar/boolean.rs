@@ -28,6 +28,11 @@ impl BooleanColumn {
         self.values.append(value);
     }
 
+    /// Takes back the values of `row` and of rows behind it. Rows before it that were skipped stay null.
+    pub fn truncate(&mut self, row: usize) {
+        self.values.truncate(row.min(self.values.len()));
+    }
+
     #[cold]
     fn fill(&mut self, row: usize) {
         debug_assert!(self.values.len() < row, "a row gets one value");

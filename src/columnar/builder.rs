@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::overflow::OverflowColumn;
-use super::placed::Placing;
+use super::placed::PlacedCells;
 use super::plan::{ColumnPlan, Role};
 use super::primitive::IntegerColumn;
 use super::schema::arrow_schema;
@@ -15,6 +15,7 @@ use super::slots::{NONE, Slots, UNPLANNED, equal_names, type_index};
 use super::typed_column::TypedColumn;
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{Cell, CellOp, PrimaryKeyValue, Row, RowHasher, RowSum, Value};
+use crate::plainbuffer::CellSink as _;
 
 /// What went into a batch, a file or a base: the figures of a manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub struct BatchBuilder {
     schema: SchemaRef,
     roles: Vec<Target>,
     keys: Vec<(String, TypedColumn)>,
-    pub(super) attributes: Vec<TypedColumn>,
-    pub(super) placing: Placing,
+    /// The typed columns of the attributes.
+    pub(super) placed: PlacedCells,
     timestamps: Vec<IntegerColumn>,
     pub(super) row_timestamps: IntegerColumn,
     overflow: OverflowColumn,
@@ -115,8 +116,7 @@ impl BatchBuilder {
             schema: arrow_schema(&plan),
             roles: Vec::with_capacity(plan.columns().len()),
             keys: Vec::new(),
-            attributes: Vec::new(),
-            placing: Placing::new(&plan),
+            placed: PlacedCells::new(&plan),
             timestamps: Vec::new(),
             row_timestamps: IntegerColumn::default(),
             overflow: OverflowColumn::new(0),
@@ -136,10 +136,7 @@ impl BatchBuilder {
                     (Target::Key, width)
                 }
                 Role::Attribute { value_type, .. } => {
-                    let attribute = TypedColumn::of(*value_type);
-                    let width = attribute.row_width();
-                    builder.attributes.push(attribute);
-                    (Target::Attribute, width)
+                    (Target::Attribute, TypedColumn::of(*value_type).row_width())
                 }
                 Role::AttributeTimestamp { .. } => {
                     builder.timestamps.push(IntegerColumn::default());
@@ -163,6 +160,7 @@ impl BatchBuilder {
     /// `Refused` if the key does not fit the plan's primary key or a cell puts no value, naming the column; `Internal` if the batch would
     /// pass 1 GiB, since callers finish batches at a few MiB. The builder is unchanged in each case.
     pub fn append(&mut self, row: &Row<'_>) -> Result<()> {
+        self.placed.clear();
         self.check_key(&row.key)?;
         match self.place_cells(&row.cells)? {
             Some(seen) => self.append_cells(&row.key, &row.cells, seen),
@@ -184,15 +182,16 @@ impl BatchBuilder {
 
     /// The batch of the rows so far and its figures; the builder starts over with room for as many.
     pub fn finish(&mut self) -> Result<Batch> {
+        self.placed.clear();
         let rows = self.rows();
         let totals = std::mem::take(&mut self.totals);
         self.overflow_cells = 0;
         let mut keys = self.keys.iter_mut();
-        let mut attributes = self.attributes.iter_mut();
+        let mut attributes = self.placed.columns.iter_mut();
         let mut timestamps = self.timestamps.iter_mut();
         let arrays = self.roles.iter().map(|target| match target {
             Target::Key => keys.next().map(|(_, column)| column.finish(rows)),
-            Target::Attribute => attributes.next().map(|column| column.finish(rows)),
+            Target::Attribute => attributes.next().map(|column| column.values.finish(rows)),
             Target::Timestamp => timestamps.next().map(|column| Ok(column.finish(rows))),
             Target::RowTimestamp => Some(Ok(self.row_timestamps.finish(rows))),
             Target::Overflow => Some(self.overflow.finish(rows)),
@@ -202,6 +201,7 @@ impl BatchBuilder {
             .collect::<std::result::Result<Vec<_>, _>>()
             .and_then(|arrays| RecordBatch::try_new(Arc::clone(&self.schema), arrays))
             .doing(Kind::Internal, "build a record batch")?;
+        self.start_placing();
         Ok(Batch { record_batch, totals })
     }
 
@@ -302,12 +302,12 @@ impl BatchBuilder {
                 self.hasher.cell(seed, cell.timestamp.unwrap_or(0), value);
                 if place.column != NONE {
                     if cell.timestamp == row_timestamp {
-                        let taken = self.attributes[place.column as usize].push(row, value);
+                        let taken = self.placed.columns[place.column as usize].values.push(row, value);
                         debug_assert!(taken, "the slot is of the value's type");
                         continue;
                     }
                     if let (true, Some(timestamp)) = (slot.timestamps != NONE, cell.timestamp) {
-                        self.attributes[place.column as usize].push(row, value);
+                        self.placed.columns[place.column as usize].values.push(row, value);
                         self.timestamps[slot.timestamps as usize].push(row, timestamp);
                         continue;
                     }
@@ -355,6 +355,7 @@ impl BatchBuilder {
         self.totals.rows += 1;
         self.totals.cells += cell_count as u64;
         self.totals.row_sum += self.hasher.end_row();
+        self.start_placing();
     }
 }
 

@@ -55,6 +55,14 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         self.offsets.push(self.data.len() as i32);
     }
 
+    /// Takes back the values of `row` and of rows behind it. Rows before it that were skipped stay null.
+    pub fn truncate(&mut self, row: usize) {
+        if let Some(end) = self.offsets.get(row) {
+            self.data.truncate(*end as usize);
+            self.offsets.truncate(row + 1);
+        }
+    }
+
     #[cold]
     fn fill(&mut self, row: usize) {
         debug_assert!(self.offsets.len() < row + 1, "a row gets one value");

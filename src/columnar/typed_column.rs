@@ -72,6 +72,17 @@ impl TypedColumn {
         true
     }
 
+    /// Takes back the values of `row` and of rows behind it.
+    pub fn truncate(&mut self, row: usize) {
+        match self {
+            TypedColumn::Integer(column) => column.truncate(row),
+            TypedColumn::Double(column) => column.truncate(row),
+            TypedColumn::Boolean(column) => column.truncate(row),
+            TypedColumn::String(column) => column.truncate(row),
+            TypedColumn::Binary(column) => column.truncate(row),
+        }
+    }
+
     /// Whether a primary key value can go into this column.
     pub fn takes(&self, value: PrimaryKeyValue<'_>) -> bool {
         matches!(

@@ -102,13 +102,14 @@ impl RowHasher {
     #[inline]
     pub fn cell(&mut self, column_seed: u64, timestamp: i64, value: Value<'_>) {
         let seed = RowHasher::cell_seed(column_seed, timestamp);
-        match value {
-            Value::Integer(value) => self.value_bytes(seed, &value.to_le_bytes()),
-            Value::Double(value) => self.value_bytes(seed, &value.to_bits().to_le_bytes()),
-            Value::Boolean(value) => self.value_bytes(seed, &[u8::from(value)]),
-            Value::String(value) => self.value_bytes(seed, value.as_bytes()),
-            Value::Binary(value) => self.value_bytes(seed, value),
-        }
+        let hash = match value {
+            Value::Integer(value) => RowHasher::cell_hash(seed, &value.to_le_bytes()),
+            Value::Double(value) => RowHasher::cell_hash(seed, &value.to_bits().to_le_bytes()),
+            Value::Boolean(value) => RowHasher::cell_hash(seed, &[u8::from(value)]),
+            Value::String(value) => RowHasher::cell_hash(seed, value.as_bytes()),
+            Value::Binary(value) => RowHasher::cell_hash(seed, value),
+        };
+        self.add_cells(hash, 1);
     }
 
     /// The seed of a cell of a column.
@@ -117,11 +118,17 @@ impl RowHasher {
         column_seed.wrapping_add((timestamp as u64).wrapping_mul(TIMESTAMP_SPREAD))
     }
 
-    /// As [`RowHasher::cell`], from the value's bytes and the cell's seed.
+    /// The hash of a cell, from the value's bytes and the cell's seed.
     #[inline(always)]
-    pub fn value_bytes(&mut self, cell_seed: u64, bytes: &[u8]) {
-        self.sum = self.sum.wrapping_add(xxh3_128_with_seed(bytes, cell_seed));
-        self.cell_count += 1;
+    pub fn cell_hash(cell_seed: u64, bytes: &[u8]) -> u128 {
+        xxh3_128_with_seed(bytes, cell_seed)
+    }
+
+    /// Adds `count` cells of the current row, whose hashes add up to `sum`.
+    #[inline(always)]
+    pub fn add_cells(&mut self, sum: u128, count: u32) {
+        self.sum = self.sum.wrapping_add(sum);
+        self.cell_count += count;
     }
 
     /// Adds one primary key column of the current row; call in key order.

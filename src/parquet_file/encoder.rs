@@ -1,14 +1,19 @@
 //! Record batches to the bytes of one Parquet file.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest, Sha256};
 
+use super::column::{ColumnChunk, PageCompressor};
+use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
 use crate::columnar::{ColumnPlan, arrow_schema};
 use crate::error::{Context, Kind, Result};
@@ -18,10 +23,16 @@ use crate::error::{Context, Kind, Result};
 /// Bytes are final when a row group ends and never change afterwards, so they can be uploaded while the file is
 /// still growing.
 pub struct FileEncoder {
-    writer: ArrowWriter<Sink>,
+    writer: SerializedFileWriter<Sink>,
+    /// The open row group: the columns before `_overflow`, and that.
+    columns: Vec<ColumnChunk>,
+    overflow: OverflowChunks,
+    /// Rows in the open row group.
+    open_rows: usize,
+    compressor: PageCompressor,
     rows: u64,
-    /// Cells in `_overflow` in the open row group, or more.
-    overflow_cells: usize,
+    row_group_rows: usize,
+    row_group_bytes: usize,
 }
 
 /// A row group ends at so many cells in `_overflow`, so that readers can refuse files that claim four times as many
@@ -55,29 +66,95 @@ impl FileEncoder {
         settings: &WriterSettings,
         key_value_metadata: Vec<(String, String)>,
     ) -> Result<FileEncoder> {
-        let options = settings.options(plan, key_value_metadata)?;
-        let writer = ArrowWriter::try_new_with_options(Sink::default(), arrow_schema(plan), options)
-            .doing(Kind::Internal, "start a Parquet file")?;
-        Ok(FileEncoder { writer, rows: 0, overflow_cells: 0 })
+        let properties = Arc::new(settings.properties(plan, key_value_metadata)?);
+        let schema = arrow_schema(plan);
+        let start = || {
+            let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+            let (leaves, overflow) = descriptor.columns().split_at(schema.fields().len() - 1);
+            let columns = leaves.iter().zip(plan.columns()).map(|(leaf, column)| {
+                let compression = properties.compression(leaf.path());
+                ColumnChunk::new(leaf.clone(), column.encoding, settings, compression)
+            });
+            let field = schema.fields()[leaves.len()].clone();
+            let root = descriptor.root_schema_ptr();
+            Ok::<_, ParquetError>((
+                columns.collect(),
+                OverflowChunks::new(field, overflow.to_vec(), properties.clone())?,
+                SerializedFileWriter::new(Sink::default(), root, properties.clone())?,
+            ))
+        };
+        let (columns, overflow, writer) = start().doing(Kind::Internal, "start a Parquet file")?;
+        Ok(FileEncoder {
+            writer,
+            columns,
+            overflow,
+            open_rows: 0,
+            compressor: PageCompressor::new(settings.zstd_level).doing(Kind::Internal, "start zstd")?,
+            rows: 0,
+            row_group_rows: settings.row_group_rows.max(1),
+            row_group_bytes: settings.row_group_bytes.max(1),
+        })
     }
 
-    /// Encodes a batch of the plan, and ends the row group when it has reached a limit. Batches of a
-    /// few MiB are best: many small ones cost a fifth more time.
+    /// Encodes a batch of the plan, and ends the row group when it has reached a limit.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).doing(Kind::Internal, "encode a record batch")?;
-        self.rows += batch.num_rows() as u64;
-        if self.writer.in_progress_rows() == 0 {
-            self.overflow_cells = 0;
-        } else {
-            self.overflow_cells += overflow_cells(batch);
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = self.fitting_rows().min(batch.num_rows() - start);
+            self.write_columns(&batch.slice(start, rows)).doing(Kind::Internal, "encode a record batch")?;
+            start += rows;
+            let is_full = self.open_rows >= self.row_group_rows
+                || self.open_bytes() >= self.row_group_bytes
+                || self.overflow.cells() >= MAX_OVERFLOW_CELLS;
+            if is_full {
+                self.end_row_group()?;
+            }
         }
-        if self.overflow_cells >= MAX_OVERFLOW_CELLS { self.end_row_group() } else { Ok(()) }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn write_columns(&mut self, batch: &RecordBatch) -> std::result::Result<(), ParquetError> {
+        for (chunk, array) in self.columns.iter_mut().zip(batch.columns()) {
+            chunk.write(array, &mut self.compressor)?;
+        }
+        self.overflow.write(batch.column(self.columns.len()))?;
+        self.open_rows += batch.num_rows();
+        Ok(())
+    }
+
+    /// About how many more rows fit into the open row group, one at least.
+    fn fitting_rows(&self) -> usize {
+        let rows = self.row_group_rows - self.open_rows;
+        let left = self.row_group_bytes.saturating_sub(self.open_bytes());
+        match (self.open_bytes() / self.open_rows.max(1), self.open_rows) {
+            (_, 0) | (0, _) => rows,
+            (row_bytes, _) => rows.min((left / row_bytes).max(1)),
+        }
+    }
+
+    /// Encoded bytes in the open row group, about.
+    fn open_bytes(&self) -> usize {
+        self.columns.iter().map(ColumnChunk::size).sum::<usize>() + self.overflow.size()
     }
 
     /// Ends the open row group, if there is one.
     pub fn end_row_group(&mut self) -> Result<()> {
-        self.overflow_cells = 0;
-        self.writer.flush().doing(Kind::Internal, "end a row group")
+        if std::mem::take(&mut self.open_rows) == 0 {
+            return Ok(());
+        }
+        let mut end = || {
+            let mut row_group = self.writer.next_row_group()?;
+            for chunk in &mut self.columns {
+                chunk.append_to(&mut row_group, &mut self.compressor)?;
+            }
+            self.overflow.append_to(&mut row_group, &mut self.compressor)?;
+            row_group.close()?;
+            // What is small waits in front of the sink until it is flushed.
+            self.writer.flush()?;
+            Ok::<_, ParquetError>(())
+        };
+        end().doing(Kind::Internal, "end a row group")
     }
 
     /// The bytes finished since the last call, in file order; empty until a row group has ended.
@@ -87,7 +164,7 @@ impl FileEncoder {
 
     /// Size of the file if it ended now, about: finished bytes and the estimate for the open row group.
     pub fn file_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.writer.bytes_written() + self.open_bytes()) as u64
     }
 
     /// Row groups so far, the open one included.
@@ -102,6 +179,7 @@ impl FileEncoder {
 
     /// Ends the file with `key_value_metadata` added to its footer.
     pub fn finish(mut self, key_value_metadata: Vec<(String, String)>) -> Result<EncodedFile> {
+        self.end_row_group()?;
         for (key, value) in key_value_metadata {
             self.writer.append_key_value_metadata(KeyValue::new(key, value));
         }
@@ -116,12 +194,6 @@ impl FileEncoder {
             crc64: sink.crc64.finalize(),
         })
     }
-}
-
-/// Cells in the maps of a batch.
-fn overflow_cells(batch: &RecordBatch) -> usize {
-    let maps = batch.columns().iter().filter_map(|array| array.as_map_opt());
-    maps.filter_map(|map| map.values().as_list_opt::<i32>()).map(|lists| lists.values().len()).sum()
 }
 
 /// Bytes per chunk. Each is handed on without a copy.

@@ -1,6 +1,5 @@
 //! Every setting of the Parquet writer.
 
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding as ParquetEncoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{
@@ -49,15 +48,16 @@ impl Default for WriterSettings {
 }
 
 impl WriterSettings {
-    /// The writer's options for files of `plan` that carry `key_value_metadata` in their footer.
+    /// The settings of files of `plan` that carry `key_value_metadata` in their footer. How the pages of a column are encoded
+    /// is in the plan alone, but for the leaves of `_overflow`.
     ///
     /// # Errors
     /// `Usage` for a zstd level that does not exist.
-    pub(super) fn options(
+    pub(super) fn properties(
         &self,
         plan: &ColumnPlan,
         key_value_metadata: Vec<(String, String)>,
-    ) -> Result<ArrowWriterOptions> {
+    ) -> Result<WriterProperties> {
         let sorting = (0..plan.key_count() as i32)
             .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false })
             .collect();
@@ -67,65 +67,33 @@ impl WriterSettings {
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_sorting_columns(Some(sorting))
             .set_key_value_metadata(Some(footer));
-        for column in plan.columns() {
-            builder = match column.role {
-                Role::Overflow => overflow(builder, &column.name),
-                _ => encoded(builder, ColumnPath::from(vec![column.name.clone()]), column, column.encoding),
-            };
+        for column in plan.columns().iter().filter(|column| column.role == Role::Overflow) {
+            builder = overflow(builder, &column.name);
         }
-        Ok(ArrowWriterOptions::new().with_properties(builder.build()).with_skip_arrow_metadata(true))
+        Ok(builder.build())
     }
 
-    /// The options for a file of nothing but `column` in `encoding`, made only to be weighed.
-    pub(super) fn trial_options(
-        &self,
-        column: &PlannedColumn,
-        encoding: Encoding,
-    ) -> Result<ArrowWriterOptions> {
-        let builder = self.base()?.set_statistics_enabled(EnabledStatistics::None);
-        let builder = encoded(builder, ColumnPath::from(vec![column.name.clone()]), column, encoding);
-        Ok(ArrowWriterOptions::new().with_properties(builder.build()).with_skip_arrow_metadata(true))
+    /// zstd at the chosen level.
+    ///
+    /// # Errors
+    /// `Usage` for a level that does not exist.
+    pub(super) fn compression(&self) -> Result<Compression> {
+        let level = ZstdLevel::try_new(self.zstd_level).doing(Kind::Usage, "use this compression level")?;
+        Ok(Compression::ZSTD(level))
     }
 
     /// What all columns have in common.
     fn base(&self) -> Result<WriterPropertiesBuilder> {
-        let level = ZstdLevel::try_new(self.zstd_level).doing(Kind::Usage, "use this compression level")?;
         Ok(WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_created_by(format!("otsvault {}", env!("CARGO_PKG_VERSION")))
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(self.compression()?)
             .set_dictionary_enabled(false)
             .set_encoding(ParquetEncoding::PLAIN)
             .set_dictionary_page_size_limit(self.dictionary_page_bytes.max(1))
             .set_data_page_size_limit(self.data_page_bytes.max(1))
-            .set_data_page_row_count_limit(self.data_page_rows.max(1))
-            .set_max_row_group_row_count(Some(self.row_group_rows.max(1)))
-            .set_max_row_group_bytes(Some(self.row_group_bytes.max(1))))
+            .set_data_page_row_count_limit(self.data_page_rows.max(1)))
     }
-}
-
-fn encoded(
-    builder: WriterPropertiesBuilder,
-    path: ColumnPath,
-    column: &PlannedColumn,
-    encoding: Encoding,
-) -> WriterPropertiesBuilder {
-    let encoding = match encoding {
-        Encoding::Plain => ParquetEncoding::PLAIN,
-        Encoding::Rle => ParquetEncoding::RLE,
-        Encoding::DeltaBinaryPacked => ParquetEncoding::DELTA_BINARY_PACKED,
-        Encoding::DeltaLengthByteArray => ParquetEncoding::DELTA_LENGTH_BYTE_ARRAY,
-        Encoding::DeltaByteArray => ParquetEncoding::DELTA_BYTE_ARRAY,
-        Encoding::ByteStreamSplit => ParquetEncoding::BYTE_STREAM_SPLIT,
-        Encoding::Dictionary => {
-            return builder
-                .set_column_dictionary_enabled(path.clone(), true)
-                .set_column_encoding(path, after_dictionary(column));
-        }
-    };
-    // An encoding that the type cannot have would fail at the first row; plans come from manifests.
-    let encoding = if fits(encoding, column) { encoding } else { ParquetEncoding::PLAIN };
-    builder.set_column_encoding(path, encoding)
 }
 
 /// The value type that a column stores; timestamps are integers.
@@ -136,27 +104,6 @@ fn stored_type(column: &PlannedColumn) -> ValueType {
         Role::Key { column_type: PrimaryKeyType::Binary, .. } => ValueType::Binary,
         Role::Attribute { value_type, .. } => *value_type,
         Role::AttributeTimestamp { .. } | Role::RowTimestamp | Role::Overflow => ValueType::Integer,
-    }
-}
-
-fn fits(encoding: ParquetEncoding, column: &PlannedColumn) -> bool {
-    let value_type = stored_type(column);
-    match encoding {
-        ParquetEncoding::PLAIN => true,
-        ParquetEncoding::RLE => value_type == ValueType::Boolean,
-        ParquetEncoding::DELTA_BINARY_PACKED => value_type == ValueType::Integer,
-        ParquetEncoding::BYTE_STREAM_SPLIT => matches!(value_type, ValueType::Integer | ValueType::Double),
-        _ => matches!(value_type, ValueType::String | ValueType::Binary),
-    }
-}
-
-/// The encoding of a dictionary column once its dictionary is full.
-fn after_dictionary(column: &PlannedColumn) -> ParquetEncoding {
-    match stored_type(column) {
-        ValueType::Integer => ParquetEncoding::DELTA_BINARY_PACKED,
-        ValueType::Double => ParquetEncoding::PLAIN,
-        ValueType::Boolean => ParquetEncoding::RLE,
-        ValueType::String | ValueType::Binary => ParquetEncoding::DELTA_LENGTH_BYTE_ARRAY,
     }
 }
 

@@ -1,13 +1,11 @@
 //! Encodings chosen by weighing a sample.
 
-use std::io;
-use std::sync::Arc;
-
 use arrow::array::{Array, RecordBatch};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::ArrowSchemaConverter;
 
+use super::column::{ColumnChunk, PageCompressor};
 use super::settings::{WriterSettings, candidates};
-use crate::columnar::{ColumnPlan, Encoding, PlannedColumn};
+use crate::columnar::{ColumnPlan, Encoding, arrow_schema};
 use crate::error::{Context, Kind, Result};
 
 /// A slower encoding has to save at least one byte in so many.
@@ -26,6 +24,10 @@ pub fn choose_encodings(
     settings: &WriterSettings,
 ) -> Result<ColumnPlan> {
     let mut chosen = Vec::with_capacity(plan.columns().len());
+    let compression = settings.compression()?;
+    let doing = "try an encoding";
+    let mut compressor = PageCompressor::new(settings.zstd_level).doing(Kind::Internal, doing)?;
+    let leaves = ArrowSchemaConverter::new().convert(&arrow_schema(plan)).doing(Kind::Internal, doing)?;
     for (index, column) in plan.columns().iter().enumerate() {
         let values: usize = batches
             .iter()
@@ -34,13 +36,16 @@ pub fn choose_encodings(
             .sum();
         let mut best: Option<(i64, Encoding)> = None;
         if values >= MIN_VALUES {
-            let projected = batches
-                .iter()
-                .map(|batch| batch.project(&[index]))
-                .collect::<std::result::Result<Vec<_>, _>>()
-                .doing(Kind::Internal, "project a sample")?;
             for encoding in candidates(column) {
-                let size = weigh(&projected, column, *encoding, settings)?;
+                // `_overflow`, which has several leaves and no candidates, is the last column.
+                let mut chunk = ColumnChunk::new(leaves.column(index), *encoding, settings, compression);
+                let mut weigh = || {
+                    for array in batches.iter().filter_map(|batch| batch.columns().get(index)) {
+                        chunk.write(array, &mut compressor)?;
+                    }
+                    chunk.finish_size(&mut compressor)
+                };
+                let size = weigh().doing(Kind::Internal, doing)?;
                 if best.is_none_or(|(least, _)| size < least - least / WORTHWHILE_SHARE) {
                     best = Some((size, *encoding));
                 }
@@ -49,26 +54,4 @@ pub fn choose_encodings(
         chosen.push(best.map_or(column.encoding, |(_, encoding)| encoding));
     }
     Ok(plan.with_encodings(|index, column| chosen.get(index).copied().unwrap_or(column.encoding)))
-}
-
-/// Compressed bytes of a column in one encoding.
-fn weigh(
-    batches: &[RecordBatch],
-    column: &PlannedColumn,
-    encoding: Encoding,
-    settings: &WriterSettings,
-) -> Result<i64> {
-    let Some(first) = batches.first() else { return Ok(0) };
-    let options = settings.trial_options(column, encoding)?;
-    let weigh = || {
-        let mut writer =
-            ArrowWriter::try_new_with_options(io::sink(), Arc::clone(first.schema_ref()), options)?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        let metadata = writer.close()?;
-        Ok(metadata.row_groups().iter().map(|group| group.compressed_size()).sum())
-    };
-    let size: std::result::Result<i64, parquet::errors::ParquetError> = weigh();
-    size.doing(Kind::Internal, "try an encoding")
 }

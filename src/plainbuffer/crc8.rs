@@ -85,16 +85,46 @@ pub(super) fn update_9(crc: u8, first: u8, bytes: &[u8; 8]) -> u8 {
     ahead(8, first ^ crc) ^ update_8(0, bytes)
 }
 
+/// Shorter inputs are not worth the question what the processor can.
+#[cfg(target_arch = "x86_64")]
+const WORTH_ASKING: usize = 64;
+
 /// Any number of bytes more.
 #[inline]
 pub(super) fn update(crc: u8, bytes: &[u8]) -> u8 {
     #[cfg(target_arch = "x86_64")]
-    if bytes.len() >= super::crc8_clmul::SHORTEST
-        && let Some(crc) = super::crc8_clmul::update(crc, bytes)
+    if bytes.len() >= WORTH_ASKING
+        && let Some(method) = super::crc8_clmul::CarryLess::detect()
     {
-        return crc;
+        return method.update_within(crc, bytes, bytes.len());
     }
     update_by_tables(crc, bytes)
+}
+
+/// A way to compute it, for loops that choose once.
+pub(super) trait Method: Copy {
+    /// The checksum of eight bytes from 0.
+    fn of_8(self, bytes: &[u8; 8]) -> u8;
+
+    /// Goes on from `crc` over the first `length` of `bytes`, which has so many. Quicker where 16 or more are there,
+    /// though they may not count.
+    fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8;
+}
+
+/// The way that every processor has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tables;
+
+impl Method for Tables {
+    #[inline(always)]
+    fn of_8(self, bytes: &[u8; 8]) -> u8 {
+        update_8(0, bytes)
+    }
+
+    #[inline(always)]
+    fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8 {
+        update_by_tables(crc, &bytes[..length])
+    }
 }
 
 #[inline]
@@ -155,6 +185,19 @@ mod tests {
             prop_assert_eq!(update_9(crc, first, &eight), bitwise(bitwise(crc, &[first]), &eight));
             let four = [eight[0], eight[1], eight[2], eight[3]];
             prop_assert_eq!(update_4(crc, &four), bitwise(crc, &four));
+        }
+
+        #[test]
+        fn both_methods_agree_with_the_definition_at_every_length(
+            crc: u8, eight: [u8; 8], bytes in proptest::collection::vec(any::<u8>(), 0..400), cut: prop::sample::Index,
+        ) {
+            let length = cut.index(bytes.len() + 1);
+            let expected = (bitwise(0, &eight), bitwise(crc, &bytes[..length]));
+            prop_assert_eq!((Tables.of_8(&eight), Tables.update_within(crc, &bytes, length)), expected);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(method) = crate::plainbuffer::crc8_clmul::CarryLess::detect() {
+                prop_assert_eq!((method.of_8(&eight), method.update_within(crc, &bytes, length)), expected);
+            }
         }
     }
 }

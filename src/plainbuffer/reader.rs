@@ -1,7 +1,7 @@
 //! Rows out of a buffer, one at a time, without copying.
 
 use super::error::{DecodeError, Fault, Parsed, Stop, stop, stop_at_tag, stop_in, stop_within};
-use super::expected::{ExpectedCells, PlacedCells};
+use super::expected::{CellSink, ExpectedCells};
 use super::extension::read_extension;
 use super::name::NamePredictor;
 use super::wire::*;
@@ -74,16 +74,15 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// As [`RowReader::next_row`], but a row with nothing but `expected` cells, all puts with one timestamp, gives them
-    /// in `placed` and has none in `row`. Any other row leaves `placed` empty. Building
-    /// batches from placed cells takes about half the time (benches/pipeline.rs).
+    /// As [`RowReader::next_row`], but a row with nothing but `expected` cells, all puts with one timestamp, puts them
+    /// into `sink` and has none in `row`. Any other row leaves `sink` cleared.
     pub fn next_row_expecting(
         &mut self,
         expected: &ExpectedCells,
         row: &mut Row<'a>,
-        placed: &mut PlacedCells<'a>,
+        sink: &mut impl CellSink<'a>,
     ) -> Result<bool, DecodeError> {
-        placed.cells.clear();
+        sink.clear();
         if self.unexpected >= MOST_UNEXPECTED && !self.unexpected.is_multiple_of(MOST_UNEXPECTED) {
             self.unexpected = self.unexpected.wrapping_add(1);
             return self.next_row(row);
@@ -92,7 +91,7 @@ impl<'a> RowReader<'a> {
         if self.rest.is_empty() {
             return Ok(false);
         }
-        match self.read_row_expecting(expected, row, placed) {
+        match self.read_row_expecting(expected, row, sink) {
             Ok(rest) => {
                 self.rest = rest;
                 Ok(true)
@@ -101,18 +100,19 @@ impl<'a> RowReader<'a> {
         }
     }
 
+    #[inline(always)]
     fn read_row_expecting(
         &mut self,
         expected: &ExpectedCells,
         row: &mut Row<'a>,
-        placed: &mut PlacedCells<'a>,
+        sink: &mut impl CellSink<'a>,
     ) -> Result<&'a [u8], Stop> {
         let (row_crc, rest) = self.read_key(row)?;
-        if let Some(after) = expected.read(rest, row_crc, placed) {
+        if let Some(after) = expected.read(rest, row_crc, sink) {
             self.unexpected = 0;
             return Ok(after);
         }
-        placed.cells.clear();
+        sink.clear();
         self.unexpected = self.unexpected.saturating_add(1);
         self.read_data(rest, row_crc, row)
     }

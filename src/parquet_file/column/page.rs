@@ -1,0 +1,141 @@
+//! What a page's bytes become: compressed, with a header, in the column chunk.
+
+use std::io::Cursor;
+
+use parquet::basic::Encoding;
+use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use zstd::bulk::Compressor;
+
+/// Compresses the pages of a file one after the other. One context for all: it is some 100 KiB to MiB, and quicker when it is
+/// warm. The same goes for the memory that a page takes on its way out.
+pub(in super::super) struct PageCompressor {
+    compressor: Compressor<'static>,
+    pub(super) values: Vec<u8>,
+    pub(super) levels: Vec<u8>,
+    page: Vec<u8>,
+}
+
+impl PageCompressor {
+    pub(in super::super) fn new(zstd_level: i32) -> std::io::Result<PageCompressor> {
+        let compressor = Compressor::new(zstd_level)?;
+        Ok(PageCompressor { compressor, values: Vec::new(), levels: Vec::new(), page: Vec::new() })
+    }
+
+    /// Appends `values` to `page`, smaller: its size.
+    fn append(&mut self, page: &mut Vec<u8>, values: &[u8]) -> Result<usize> {
+        let start = page.len();
+        page.reserve(zstd::zstd_safe::compress_bound(values.len()));
+        let mut end = Cursor::new(page);
+        end.set_position(start as u64);
+        self.compressor
+            .compress_to_buffer(values, &mut end)
+            .map_err(|error| ParquetError::External(Box::new(error)))
+    }
+}
+
+/// A data page before it is compressed.
+pub(super) struct DataPage<'a> {
+    pub(super) rows: u32,
+    pub(super) nulls: u32,
+    /// Of nested columns.
+    pub(super) repetition_levels: &'a [u8],
+    pub(super) definition_levels: &'a [u8],
+    pub(super) values: &'a [u8],
+    pub(super) encoding: Encoding,
+}
+
+/// The pages of a column chunk, one after the other.
+pub(super) struct Pages {
+    bytes: TrackedWrite<Vec<u8>>,
+    /// Bytes of the pages with their headers, not compressed.
+    pub(super) uncompressed: usize,
+}
+
+impl Pages {
+    pub(super) fn new() -> Pages {
+        Pages { bytes: TrackedWrite::new(Vec::new()), uncompressed: 0 }
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.bytes_written()
+    }
+
+    /// Adds a data page: where and how large it is.
+    pub(super) fn data(
+        &mut self,
+        page: &DataPage<'_>,
+        compressor: &mut PageCompressor,
+    ) -> Result<PageWriteSpec> {
+        let mut buffer = std::mem::take(&mut compressor.page);
+        buffer.clear();
+        buffer.extend_from_slice(page.repetition_levels);
+        buffer.extend_from_slice(page.definition_levels);
+        let levels = buffer.len();
+        let is_compressed = compressor.append(&mut buffer, page.values)? < page.values.len();
+        if !is_compressed {
+            buffer.truncate(levels);
+            buffer.extend_from_slice(page.values);
+        }
+        let (buf, uncompressed_size) = (bytes::Bytes::from(buffer), levels + page.values.len());
+        let header = Page::DataPageV2 {
+            buf: buf.clone(),
+            num_values: page.rows,
+            encoding: page.encoding,
+            num_nulls: page.nulls,
+            num_rows: page.rows,
+            def_levels_byte_len: page.definition_levels.len() as u32,
+            rep_levels_byte_len: page.repetition_levels.len() as u32,
+            is_compressed,
+            statistics: None,
+        };
+        self.write(CompressedPage::new(header, uncompressed_size), buf, compressor)
+    }
+
+    /// Adds the dictionary page.
+    pub(super) fn dictionary(
+        &mut self,
+        page: &[u8],
+        count: usize,
+        compressor: &mut PageCompressor,
+    ) -> Result<PageWriteSpec> {
+        let mut buffer = std::mem::take(&mut compressor.page);
+        buffer.clear();
+        // Whatever comes of it: no flag would say that it is not compressed.
+        compressor.append(&mut buffer, page)?;
+        let buf = bytes::Bytes::from(buffer);
+        let header = Page::DictionaryPage {
+            buf: buf.clone(),
+            num_values: count as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        self.write(CompressedPage::new(header, page.len()), buf, compressor)
+    }
+
+    fn write(
+        &mut self,
+        page: CompressedPage,
+        buf: bytes::Bytes,
+        compressor: &mut PageCompressor,
+    ) -> Result<PageWriteSpec> {
+        let written = SerializedPageWriter::new(&mut self.bytes).write_page(page)?;
+        compressor.page = buf.try_into_mut().map(Vec::from).unwrap_or_default();
+        self.uncompressed += written.uncompressed_size;
+        Ok(written)
+    }
+
+    /// All of them; then it starts over in the same memory when they come back.
+    pub(super) fn take(&mut self) -> Result<Vec<u8>> {
+        self.uncompressed = 0;
+        std::mem::replace(&mut self.bytes, TrackedWrite::new(Vec::new())).into_inner()
+    }
+
+    /// Takes memory back that [`Pages::take`] gave.
+    pub(super) fn give_back(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.bytes = TrackedWrite::new(bytes);
+    }
+}

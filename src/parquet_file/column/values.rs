@@ -1,0 +1,336 @@
+//! The values of the open page, encoded as they come or when the page ends.
+
+use arrow::array::types::ByteArrayType;
+use arrow::array::{Array, AsArray, BooleanBufferBuilder, GenericByteArray};
+use arrow::datatypes::{BinaryType, DataType, Float64Type, Int64Type, Utf8Type};
+use parquet::basic::{ConvertedType, Encoding as ParquetEncoding, Type};
+use parquet::errors::{ParquetError, Result};
+use parquet::schema::types::ColumnDescriptor;
+
+use super::bounds::Bounds;
+use super::delta::DeltaPacker;
+use super::dictionary::Dictionary;
+use super::hybrid;
+use crate::columnar::Encoding;
+
+/// What a column stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Stored {
+    Integer,
+    Double,
+    Boolean,
+    Text,
+    Binary,
+}
+
+/// What a column of our files stores.
+pub(in super::super) fn stored_as(descriptor: &ColumnDescriptor) -> Stored {
+    match (descriptor.physical_type(), descriptor.converted_type()) {
+        (Type::BOOLEAN, _) => Stored::Boolean,
+        (Type::DOUBLE, _) => Stored::Double,
+        (Type::BYTE_ARRAY, ConvertedType::UTF8) => Stored::Text,
+        (Type::BYTE_ARRAY, _) => Stored::Binary,
+        _ => Stored::Integer,
+    }
+}
+
+impl Stored {
+    pub(super) fn bounds(self) -> Bounds {
+        match self {
+            Stored::Integer => Bounds::Integer(None),
+            Stored::Double => Bounds::Double(None),
+            Stored::Boolean => Bounds::Boolean(None),
+            Stored::Text => Bounds::Bytes { bounds: None, is_text: true },
+            Stored::Binary => Bounds::Bytes { bounds: None, is_text: false },
+        }
+    }
+
+    /// An empty page in `encoding`, with the dictionary that it needs. An encoding that the type cannot have is PLAIN:
+    /// plans come from manifests.
+    pub(super) fn values(self, encoding: Encoding) -> (Values, Option<Dictionary>) {
+        use Stored::{Binary, Boolean, Double, Integer, Text};
+        let values = match (encoding, self) {
+            (Encoding::Rle, Boolean) => Values::Runs(BooleanBufferBuilder::new(0)),
+            (_, Boolean) => Values::Bits(BooleanBufferBuilder::new(0)),
+            (Encoding::Dictionary, Integer | Double) => {
+                return (Values::Indices(Vec::new()), Some(Dictionary::of_words()));
+            }
+            (Encoding::Dictionary, Text | Binary) => {
+                return (Values::Indices(Vec::new()), Some(Dictionary::of_bytes()));
+            }
+            (Encoding::DeltaBinaryPacked, Integer) => Values::Delta(DeltaPacker::default()),
+            (Encoding::ByteStreamSplit, Integer | Double) => Values::Split(Vec::new()),
+            (Encoding::DeltaLengthByteArray, Text | Binary) => {
+                Values::DeltaLength { lengths: DeltaPacker::default(), bytes: Vec::new() }
+            }
+            (Encoding::DeltaByteArray, Text | Binary) => Values::DeltaBytes {
+                prefixes: DeltaPacker::default(),
+                suffixes: DeltaPacker::default(),
+                bytes: Vec::new(),
+                last: Vec::new(),
+            },
+            _ => Values::Plain(Vec::new()),
+        };
+        (values, None)
+    }
+
+    /// An empty page in the encoding of a dictionary column once its dictionary is full.
+    pub(super) fn values_after_dictionary(self) -> Values {
+        self.values(match self {
+            Stored::Integer => Encoding::DeltaBinaryPacked,
+            Stored::Double => Encoding::Plain,
+            Stored::Boolean => Encoding::Rle,
+            Stored::Text | Stored::Binary => Encoding::DeltaLengthByteArray,
+        })
+        .0
+    }
+}
+
+/// The values of one page; nulls are not among them.
+#[derive(Debug)]
+pub(super) enum Values {
+    /// PLAIN, but booleans.
+    Plain(Vec<u8>),
+    /// PLAIN booleans.
+    Bits(BooleanBufferBuilder),
+    /// RLE booleans.
+    Runs(BooleanBufferBuilder),
+    /// DELTA_BINARY_PACKED.
+    Delta(DeltaPacker),
+    /// BYTE_STREAM_SPLIT.
+    Split(Vec<i64>),
+    /// RLE_DICTIONARY.
+    Indices(Vec<u32>),
+    /// DELTA_LENGTH_BYTE_ARRAY.
+    DeltaLength { lengths: DeltaPacker, bytes: Vec<u8> },
+    /// DELTA_BYTE_ARRAY.
+    DeltaBytes { prefixes: DeltaPacker, suffixes: DeltaPacker, bytes: Vec<u8>, last: Vec<u8> },
+}
+
+/// Rows that are added before somebody looks whether the dictionary is full.
+const DICTIONARY_STEP: usize = 1_024;
+
+impl Values {
+    /// How many rows of `array` from `start`, `room` at most, should be added before somebody looks whether the page has
+    /// `limit` bytes.
+    pub(super) fn fitting(&self, array: &dyn Array, start: usize, room: usize, limit: usize) -> usize {
+        let (room, left) = match self {
+            Values::Indices(_) => (room.min(DICTIONARY_STEP), limit),
+            _ => (room, limit.saturating_sub(self.size(None))),
+        };
+        let offsets = match array.data_type() {
+            DataType::Utf8 => array.as_string::<i32>().value_offsets(),
+            DataType::Binary => array.as_binary::<i32>().value_offsets(),
+            _ => return room,
+        };
+        let offsets = &offsets[start..=start + room];
+        let fits = |end: &i32| (end - offsets[0]) as usize <= left;
+        (offsets.partition_point(fits) - 1).max(1)
+    }
+
+    /// Adds the values of an array. A value that this page, the `column_page`th, has for the first time is taken into
+    /// `bounds`. `scratch` is memory.
+    pub(super) fn extend(
+        &mut self,
+        array: &dyn Array,
+        dictionary: Option<&mut Dictionary>,
+        bounds: &mut Bounds,
+        column_page: u32,
+        scratch: &mut Vec<i64>,
+    ) -> Result<()> {
+        match array.data_type() {
+            DataType::Int64 => {
+                let values = array.as_primitive::<Int64Type>().values();
+                self.extend_words(dense(array, values, scratch), dictionary, bounds);
+            }
+            DataType::Float64 => {
+                let values = array.as_primitive::<Float64Type>().values().inner().typed_data();
+                self.extend_words(dense(array, values, scratch), dictionary, bounds);
+            }
+            DataType::Boolean => self.extend_booleans(array, bounds),
+            DataType::Utf8 => {
+                self.extend_bytes::<Utf8Type>(array.as_string(), dictionary, bounds, column_page);
+            }
+            DataType::Binary => {
+                self.extend_bytes::<BinaryType>(array.as_binary(), dictionary, bounds, column_page);
+            }
+            other => return Err(ParquetError::General(format!("{other} has no column of its own"))),
+        }
+        Ok(())
+    }
+
+    fn extend_words(&mut self, words: &[i64], dictionary: Option<&mut Dictionary>, bounds: &mut Bounds) {
+        bounds.add_words(words);
+        match (self, dictionary) {
+            (Values::Plain(out), _) => {
+                let start = out.len();
+                out.resize(start + words.len() * 8, 0);
+                for (bytes, word) in out[start..].as_chunks_mut().0.iter_mut().zip(words) {
+                    *bytes = word.to_le_bytes();
+                }
+            }
+            (Values::Split(out), _) => out.extend_from_slice(words),
+            (Values::Delta(packer), _) => packer.extend(words),
+            (Values::Indices(indices), Some(dictionary)) => {
+                indices.extend(words.iter().map(|word| dictionary.word(*word)));
+            }
+            _ => debug_assert!(false, "the page is of the column's type"),
+        }
+    }
+
+    fn extend_booleans(&mut self, array: &dyn Array, bounds: &mut Bounds) {
+        let (Values::Bits(bits) | Values::Runs(bits)) = self else {
+            return debug_assert!(false, "the page is of the column's type");
+        };
+        let (values, start) = (array.as_boolean().values(), bits.len());
+        match array.nulls() {
+            None => bits.append_buffer(values),
+            Some(nulls) => nulls.valid_indices().for_each(|row| bits.append(values.value(row))),
+        }
+        let set = match array.nulls() {
+            None => values.count_set_bits(),
+            Some(nulls) => (values & nulls.inner()).count_set_bits(),
+        };
+        bounds.add_boolean(bits.len() - start > set, set > 0);
+    }
+
+    fn extend_bytes<T: ByteArrayType<Offset = i32>>(
+        &mut self,
+        array: &GenericByteArray<T>,
+        dictionary: Option<&mut Dictionary>,
+        bounds: &mut Bounds,
+        column_page: u32,
+    ) {
+        match (self, dictionary) {
+            (Values::Plain(out), _) => each_value(array, |value| {
+                bounds.add_bytes(value);
+                out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                out.extend_from_slice(value);
+            }),
+            (Values::Indices(indices), Some(dictionary)) => each_value(array, |value| {
+                let found = dictionary.bytes(value, column_page);
+                if found.is_new_in_page {
+                    bounds.add_bytes(value);
+                }
+                indices.push(found.index);
+            }),
+            (Values::DeltaLength { lengths, bytes }, _) => each_value(array, |value| {
+                bounds.add_bytes(value);
+                lengths.push(value.len() as i64);
+                bytes.extend_from_slice(value);
+            }),
+            (Values::DeltaBytes { prefixes, suffixes, bytes, last }, _) => each_value(array, |value| {
+                bounds.add_bytes(value);
+                let prefix = last.iter().zip(value).take_while(|(last, byte)| last == byte).count();
+                prefixes.push(prefix as i64);
+                suffixes.push((value.len() - prefix) as i64);
+                bytes.extend_from_slice(&value[prefix..]);
+                last.truncate(prefix);
+                last.extend_from_slice(&value[prefix..]);
+            }),
+            _ => debug_assert!(false, "the page is of the column's type"),
+        }
+    }
+
+    /// Bytes that they take encoded, about.
+    pub(super) fn size(&self, dictionary: Option<&Dictionary>) -> usize {
+        match self {
+            Values::Plain(bytes) => bytes.len(),
+            Values::Bits(bits) | Values::Runs(bits) => bits.len() / 8,
+            Values::Delta(packer) => packer.size(),
+            Values::Split(words) => words.len() * 8,
+            Values::Indices(indices) => {
+                let width = dictionary.map_or(8, |dictionary| dictionary.index_width() as usize);
+                indices.len() * width / 8
+            }
+            Values::DeltaLength { lengths, bytes } => lengths.size() + bytes.len(),
+            Values::DeltaBytes { prefixes, suffixes, bytes, .. } => {
+                prefixes.size() + suffixes.size() + bytes.len()
+            }
+        }
+    }
+
+    /// Puts the values into `out`, which is empty, and starts the next page.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>, dictionary: Option<&Dictionary>) -> ParquetEncoding {
+        match self {
+            Values::Plain(bytes) => {
+                std::mem::swap(bytes, out);
+                ParquetEncoding::PLAIN
+            }
+            Values::Bits(bits) => {
+                out.extend_from_slice(bits.as_slice());
+                bits.truncate(0);
+                ParquetEncoding::PLAIN
+            }
+            Values::Runs(bits) => {
+                out.extend_from_slice(&[0; 4]);
+                hybrid::write_bits(out, bits.as_slice(), bits.len());
+                let length = out.len() as u32 - 4;
+                out[..4].copy_from_slice(&length.to_le_bytes());
+                bits.truncate(0);
+                ParquetEncoding::RLE
+            }
+            Values::Delta(packer) => {
+                packer.finish(out);
+                ParquetEncoding::DELTA_BINARY_PACKED
+            }
+            Values::Split(words) => {
+                split_streams(words, out);
+                words.clear();
+                ParquetEncoding::BYTE_STREAM_SPLIT
+            }
+            Values::Indices(indices) => {
+                let width = dictionary.map_or(32, Dictionary::index_width);
+                out.push(width as u8);
+                hybrid::write_values(out, indices, width);
+                indices.clear();
+                ParquetEncoding::RLE_DICTIONARY
+            }
+            Values::DeltaLength { lengths, bytes } => {
+                lengths.finish(out);
+                out.extend_from_slice(bytes);
+                bytes.clear();
+                ParquetEncoding::DELTA_LENGTH_BYTE_ARRAY
+            }
+            Values::DeltaBytes { prefixes, suffixes, bytes, last } => {
+                prefixes.finish(out);
+                suffixes.finish(out);
+                out.extend_from_slice(bytes);
+                bytes.clear();
+                last.clear();
+                ParquetEncoding::DELTA_BYTE_ARRAY
+            }
+        }
+    }
+}
+
+/// The values that are not null; in `scratch` if there are nulls between them.
+fn dense<'a>(array: &dyn Array, values: &'a [i64], scratch: &'a mut Vec<i64>) -> &'a [i64] {
+    match array.nulls() {
+        None => values,
+        Some(nulls) => {
+            scratch.clear();
+            scratch.extend(nulls.valid_indices().map(|row| values[row]));
+            scratch
+        }
+    }
+}
+
+fn each_value<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>, mut visit: impl FnMut(&[u8])) {
+    let (offsets, data) = (array.value_offsets(), array.value_data());
+    let value = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
+    match array.nulls() {
+        None => (0..array.len()).for_each(|row| visit(value(row))),
+        Some(nulls) => nulls.valid_indices().for_each(|row| visit(value(row))),
+    }
+}
+
+/// The first byte of every word, then the second one, and so on.
+fn split_streams(words: &[i64], out: &mut Vec<u8>) {
+    out.resize(words.len() * 8, 0);
+    for (index, stream) in out.chunks_exact_mut(words.len().max(1)).enumerate() {
+        for (byte, word) in stream.iter_mut().zip(words) {
+            *byte = (word >> (8 * index)) as u8;
+        }
+    }
+}
