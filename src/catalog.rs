@@ -10,7 +10,9 @@
 //!
 //! schemas/FORMAT.md describes every object precisely enough for another implementation.
 
+mod chain;
 mod commit;
+mod delta;
 mod document;
 mod file_entry;
 mod ids;
@@ -19,10 +21,13 @@ mod layout;
 mod lease;
 mod manifest;
 mod run;
+mod stream_span;
 mod tombstone;
 mod vault;
 
-pub use commit::{prepare_commit, publish, read_file_list};
+pub use chain::{Chain, Link};
+pub use commit::{prepare_commit, publish, read_delta_list, read_file_list, write_file_list};
+pub use delta::{Delta, DeltaEntry, DeltaManifest, DeltaTotals, Parent, ShardSlice};
 pub use file_entry::{FileEntry, ReadCost, StoredFile};
 pub use ids::{FileId, RunId};
 pub use journal::{read_journal, write_journal};
@@ -30,5 +35,6 @@ pub use layout::{FileListId, RunObject, RunPath, TableObject, TablePath};
 pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_status};
 pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
 pub use run::{RESUME_WINDOW, RunState, StartedRun, find_chains, find_runs, read_run};
+pub use stream_span::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
 pub use tombstone::{hidden_runs, hide_run};
 pub use vault::Vault;

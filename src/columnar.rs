@@ -18,6 +18,7 @@ mod placed;
 mod plan;
 mod primitive;
 mod reader;
+mod records;
 mod row_encoder;
 mod sample;
 mod schema;
@@ -29,6 +30,10 @@ pub use builder::{Batch, BatchBuilder, Totals};
 pub use placed::PlacedCells;
 pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
 pub use reader::RowsReader;
+pub use records::{
+    PlacedRecord, RECORD_COLUMNS, RecordBatchBuilder, RecordTotals, RecordsReader, SplitBatch,
+    record_encodings, record_schema,
+};
 pub use row_encoder::{BatchRows, EncodedRows, PutRow, RowEncoder, RowSelection};
 pub use sample::{MAX_PROMOTED_COLUMNS, Sample};
 pub use schema::{FIELD_ID, arrow_schema};

@@ -9,6 +9,7 @@ mod definition;
 mod key;
 mod middle;
 mod range;
+mod record_sum;
 mod row_sum;
 mod stream_record;
 
@@ -19,5 +20,6 @@ pub use definition::{
 };
 pub use key::{KeyPart, PrimaryKey, PrimaryKeyValue};
 pub use range::KeyRange;
+pub use record_sum::RecordHasher;
 pub use row_sum::{RowHasher, RowSum};
-pub use stream_record::{RecordType, StreamRecord};
+pub use stream_record::{RecordPlace, RecordType, StreamRecord};

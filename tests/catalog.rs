@@ -1,7 +1,7 @@
 //! Documents of every released format version must load for ever.
 
 use otsvault::Kind;
-use otsvault::catalog::{Consistency, Manifest, RunKind};
+use otsvault::catalog::{Consistency, DeltaManifest, Manifest, RunKind, ShardPlace};
 use otsvault::columnar::Role;
 use otsvault::model::{KeyPart, PrimaryKey, PrimaryKeyType, ValueType};
 use serde_json::{Value, json};
@@ -95,4 +95,48 @@ fn what_is_no_manifest_is_corrupt() {
         let error = Manifest::parse(&bytes).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "{}", error.report());
     }
+}
+
+/// The third delta of a chain, over the split of a shard.
+const DELTA_MANIFEST_V1: &[u8] = include_bytes!("fixtures/delta-manifest-v1.json");
+
+#[test]
+fn a_delta_manifest_of_version_1_loads_with_everything_in_it_and_is_written_as_it_was_read() {
+    let manifest = DeltaManifest::parse(DELTA_MANIFEST_V1).unwrap();
+    assert_eq!((manifest.kind, manifest.sequence), (RunKind::Delta, 3));
+    assert_eq!(manifest.parent.run.as_str(), "20261126t154500z-600df00d");
+    assert_eq!(manifest.parent.manifest_sha256, [0x5e; 32]);
+    let stream = &manifest.delta.stream;
+    assert_eq!(stream.identity.table_created_at, manifest.table.creation_time);
+    let [closed, open, waiting] = &stream.to[..] else { panic!("{stream:?}") };
+    assert_eq!((closed.place.clone(), waiting.place.clone()), (ShardPlace::Closed, ShardPlace::Waiting));
+    assert_eq!(open.place, ShardPlace::Iterator("bmV4dA==".to_owned()));
+    assert_eq!((open.rank, open.ordinal, open.parents.as_slice()), (1, 3, &["s_0".to_owned()][..]));
+    assert_eq!(closed.last.map(|last| (last.epoch, last.row_index)), Some((1, 2)));
+    assert_eq!((manifest.delta.totals.records, manifest.delta.columns.columns().len()), (20, 15));
+    let written = serde_json::to_vec_pretty(&manifest).unwrap();
+    assert_eq!(String::from_utf8(written).unwrap(), String::from_utf8_lossy(DELTA_MANIFEST_V1));
+}
+
+#[test]
+fn a_base_is_exact_if_and_only_if_it_has_a_delta_and_neither_kind_passes_for_the_other() {
+    let delta: Value = serde_json::from_slice(DELTA_MANIFEST_V1).unwrap();
+    let exact = changed(|document| {
+        document["consistency"] = json!("exact");
+        document["delta"] = delta["delta"].clone();
+    });
+    let manifest = Manifest::parse(&exact).unwrap();
+    assert_eq!(manifest.delta.unwrap().totals.records, 20);
+    let exact_alone = changed(|document| document["consistency"] = json!("exact"));
+    let fuzzy_with = changed(|document| document["delta"] = delta["delta"].clone());
+    for wrong in [exact_alone, fuzzy_with, DELTA_MANIFEST_V1.to_vec()] {
+        assert_eq!(Manifest::parse(&wrong).unwrap_err().kind(), Kind::Corrupt);
+    }
+    for wrong in [MANIFEST_V1, br#"{"format_version": 2}"#] {
+        assert!(DeltaManifest::parse(wrong).is_err());
+    }
+    let mut backwards = delta.clone();
+    backwards["delta"]["stream"]["to"][0]["ordinal"] = json!(39);
+    let error = DeltaManifest::parse(&serde_json::to_vec(&backwards).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
 }

@@ -5,12 +5,14 @@ use std::io::Read;
 use bytes::Bytes;
 use jiff::Timestamp;
 use object_store::ObjectStore;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::journal::data_objects;
 use super::{
-    Consistency, FORMAT_VERSION, FileEntry, FileListReference, Manifest, RunKind, RunPath, StartedRun,
-    Totals, document,
+    Consistency, Delta, DeltaEntry, FORMAT_VERSION, FileEntry, FileListReference, Manifest, RunKind, RunPath,
+    StartedRun, Totals, document,
 };
 use crate::{Error, Kind, Result};
 
@@ -56,13 +58,7 @@ pub async fn prepare_commit(
         return uncommitted(Kind::Corrupt, format!("data file {missing} is not in the store any more"));
     }
 
-    let list = encode_file_list(&entries)?;
-    let reference = FileListReference {
-        bytes: list.len() as u64,
-        sha256: Sha256::digest(&list).into(),
-        entries: entries.len() as u64,
-    };
-    document::create(store, &path.file_list(&reference.sha256), list).await?;
+    let reference = write_file_list(store, path, &entries).await?;
 
     Ok(Manifest {
         format_version: FORMAT_VERSION,
@@ -81,7 +77,24 @@ pub async fn prepare_commit(
         columns: started.columns.clone(),
         file_list: reference,
         totals: Totals::of(&entries),
+        delta: None,
     })
+}
+
+/// Writes the file list of a run; without a manifest that names it, it means nothing. Entries of files or of deltas.
+pub async fn write_file_list<T: Serialize>(
+    store: &dyn ObjectStore,
+    path: &RunPath,
+    entries: &[T],
+) -> Result<FileListReference> {
+    let list = encode_file_list(entries)?;
+    let reference = FileListReference {
+        bytes: list.len() as u64,
+        sha256: Sha256::digest(&list).into(),
+        entries: entries.len() as u64,
+    };
+    document::create(store, &path.file_list(&reference.sha256), list).await?;
+    Ok(reference)
 }
 
 /// Writes the manifest: from here on the run exists. A future that is dropped before its end leaves open whether it does.
@@ -101,26 +114,57 @@ pub async fn read_file_list(
     path: &RunPath,
     manifest: &Manifest,
 ) -> Result<Vec<FileEntry>> {
-    let object = path.file_list(&manifest.file_list.sha256);
-    let corrupt = |reason: String| {
-        Error::new(Kind::Corrupt, "use the file list").on(format!("`{object}`")).because(reason)
-    };
-    let Some(bytes) = document::read(store, &object, LARGEST_FILE_LIST.0).await? else {
-        return Err(corrupt("the manifest names it and it is not there".to_owned()));
-    };
-    if <[u8; 32]>::from(Sha256::digest(&bytes)) != manifest.file_list.sha256 {
-        return Err(corrupt("its SHA-256 is not the one in the manifest".to_owned()));
-    }
-    let entries = decode_file_list(&bytes).map_err(corrupt)?;
-    if entries.len() as u64 != manifest.file_list.entries || Totals::of(&entries) != manifest.totals {
+    let entries: Vec<FileEntry> = read_list(store, path, &manifest.file_list).await?;
+    let corrupt = |reason: String| list_error(path, &manifest.file_list, reason);
+    if Totals::of(&entries) != manifest.totals {
         return Err(corrupt("its sums are not the ones in the manifest".to_owned()));
     }
     manifest.key_range.check_tiled_by(entries.iter().map(|entry| &entry.range)).map_err(corrupt)?;
     Ok(entries)
 }
 
+/// Reads the file list of a delta and checks it against the manifest.
+///
+/// # Errors
+/// [`Kind::Corrupt`] when hash, counts or sums differ or the files do not hold every record between the two places once.
+pub async fn read_delta_list(
+    store: &dyn ObjectStore,
+    path: &RunPath,
+    delta: &Delta,
+) -> Result<Vec<DeltaEntry>> {
+    let entries: Vec<DeltaEntry> = read_list(store, path, &delta.file_list).await?;
+    let wrong = |error: Error| list_error(path, &delta.file_list, "it is not of this delta").source(error);
+    delta.check_covered_by(&entries).map_err(wrong)?;
+    Ok(entries)
+}
+
+fn list_error(path: &RunPath, list: &FileListReference, reason: impl Into<String>) -> Error {
+    let object = path.file_list(&list.sha256);
+    Error::new(Kind::Corrupt, "use the file list").on(format!("`{object}`")).because(reason)
+}
+
+async fn read_list<T: DeserializeOwned>(
+    store: &dyn ObjectStore,
+    path: &RunPath,
+    list: &FileListReference,
+) -> Result<Vec<T>> {
+    let corrupt = |reason: &str| list_error(path, list, reason);
+    let object = path.file_list(&list.sha256);
+    let Some(bytes) = document::read(store, &object, LARGEST_FILE_LIST.0).await? else {
+        return Err(corrupt("the manifest names it and it is not there"));
+    };
+    if <[u8; 32]>::from(Sha256::digest(&bytes)) != list.sha256 {
+        return Err(corrupt("its SHA-256 is not the one in the manifest"));
+    }
+    let entries = decode_file_list(&bytes).map_err(|reason| corrupt(&reason))?;
+    if entries.len() as u64 != list.entries {
+        return Err(corrupt("it has not as many entries as the manifest says"));
+    }
+    Ok(entries)
+}
+
 /// One JSON line per entry, in key order, as one zstd frame. The same entries give the same bytes.
-fn encode_file_list(entries: &[FileEntry]) -> Result<Bytes> {
+fn encode_file_list<T: Serialize>(entries: &[T]) -> Result<Bytes> {
     let failed = |error: std::io::Error| Error::new(Kind::Internal, "compress the file list").source(error);
     let mut lines = Vec::new();
     for entry in entries {
@@ -137,7 +181,7 @@ fn encode_file_list(entries: &[FileEntry]) -> Result<Bytes> {
     Ok(Bytes::from(list))
 }
 
-fn decode_file_list(bytes: &[u8]) -> Result<Vec<FileEntry>, String> {
+fn decode_file_list<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, String> {
     let frame = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
     let mut lines = Vec::new();
     frame.take(LARGEST_FILE_LIST.1 + 1).read_to_end(&mut lines).map_err(|error| error.to_string())?;

@@ -7,8 +7,12 @@
 //! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
 //!                                              /journal/<file id>.json
 //!                                              /data/<file id>.parquet
+//!                                              /records/<file id>.parquet      (exact bases)
 //!                                              /files-<hash>.jsonl.zst
 //!                                              /manifest.json
+//! <vault>/<instance>/<table>/<chain>/delta/<sequence>-<run>/records/<file id>.parquet
+//!                                                          /files-<hash>.jsonl.zst
+//!                                                          /manifest.json
 //! ```
 //! The chain's id is the id of the run that wrote its base.
 
@@ -82,6 +86,10 @@ impl TablePath {
                 let run = self.base_in_chain(&chain.parse().ok()?, &run.parse().ok()?);
                 RunObject::parse(object).map(|object| TableObject::OfRun(run, object))
             }
+            [chain, "delta", run, ref object @ ..] => {
+                let run = self.parse_delta(&chain.parse().ok()?, run)?;
+                RunObject::parse(object).map(|object| TableObject::OfRun(run, object))
+            }
             _ => None,
         }
     }
@@ -93,7 +101,26 @@ impl TablePath {
 
     /// The place of a base run in a chain.
     pub fn base_in_chain(&self, chain: &RunId, run: &RunId) -> RunPath {
-        RunPath { prefix: self.bases(chain).join(run.as_str()), run: run.clone(), chain: chain.clone() }
+        let prefix = self.bases(chain).join(run.as_str());
+        RunPath { prefix, run: run.clone(), chain: chain.clone(), sequence: 0 }
+    }
+
+    /// Where the deltas of a chain are.
+    pub fn deltas(&self, chain: &RunId) -> Path {
+        self.chain(chain).join("delta")
+    }
+
+    /// The place of a delta run; `sequence` counts from 1.
+    pub fn delta(&self, chain: &RunId, sequence: u64, run: &RunId) -> RunPath {
+        let prefix = self.deltas(chain).join(format!("{sequence:010}-{run}"));
+        RunPath { prefix, run: run.clone(), chain: chain.clone(), sequence }
+    }
+
+    /// The place of the delta run whose directory has this name; `None` for any other name.
+    pub(super) fn parse_delta(&self, chain: &RunId, name: &str) -> Option<RunPath> {
+        let (sequence, run) = name.split_once('-')?;
+        let path = self.delta(chain, sequence.parse().ok()?, &run.parse().ok()?);
+        (path.sequence > 0 && path.prefix.filename() == Some(name)).then_some(path)
     }
 
     /// Where the bases of a chain are.
@@ -115,6 +142,8 @@ pub struct RunPath {
     pub run: RunId,
     /// The chain it belongs to.
     pub chain: RunId,
+    /// Its number in the chain: 0 for the base.
+    pub sequence: u64,
 }
 
 impl RunPath {
@@ -136,6 +165,16 @@ impl RunPath {
     /// One data file.
     pub fn data_file(&self, file: FileId) -> Path {
         self.data().join(format!("{file}.parquet"))
+    }
+
+    /// Where the files of Stream records are: those of a delta run, or of delta 0 in an exact base.
+    pub fn records(&self) -> Path {
+        self.prefix.clone().join("records")
+    }
+
+    /// One file of Stream records.
+    pub fn record_file(&self, file: FileId) -> Path {
+        self.records().join(format!("{file}.parquet"))
     }
 
     /// Where the journal entries are.
@@ -179,6 +218,8 @@ pub enum RunObject {
     Journal(FileId),
     /// A data file.
     Data(FileId),
+    /// A file of Stream records.
+    Records(FileId),
     /// A file list, of this attempt to commit or an earlier one.
     FileList(FileListId),
     /// The manifest.
@@ -192,6 +233,7 @@ impl RunObject {
             ["manifest.json"] => Some(RunObject::Manifest),
             ["journal", name] => json_id(name).map(RunObject::Journal),
             ["data", name] => name.strip_suffix(".parquet")?.parse().ok().map(RunObject::Data),
+            ["records", name] => name.strip_suffix(".parquet")?.parse().ok().map(RunObject::Records),
             [name] => {
                 let hash = name.strip_prefix("files-")?.strip_suffix(".jsonl.zst")?;
                 hash.parse().ok().map(|FileId(hash)| RunObject::FileList(FileListId(hash)))
@@ -276,6 +318,13 @@ mod tests {
             (base.journal_entry(file), of_base(RunObject::Journal(file))),
             (base.data_file(file), of_base(RunObject::Data(file))),
             (base.file_list(&[0xab; 32]), of_base(RunObject::FileList(list))),
+            (base.record_file(file), of_base(RunObject::Records(file))),
+            (
+                table.delta(&run, 7, &run).record_file(file),
+                Some(TableObject::OfRun(table.delta(&run, 7, &run), RunObject::Records(file))),
+            ),
+            (table.deltas(&run).join(format!("7-{run}")).join("manifest.json"), None),
+            (table.deltas(&run).join(format!("0000000000-{run}")).join("manifest.json"), None),
             (base.prefix().clone(), None),
             (base.data(), None),
             (base.data().join("00ff00ff00ff00ff.parquet.bak"), None),

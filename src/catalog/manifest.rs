@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileEntry, ReadCost, RunId, RunPath, document};
+use super::{Delta, FileEntry, ReadCost, RunId, RunPath, document};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, RowSum, TableDefinition};
 use crate::{Error, Kind, Result};
@@ -21,6 +21,8 @@ pub const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
 pub enum RunKind {
     /// A full copy.
     Base,
+    /// Stream records that follow another run.
+    Delta,
 }
 
 /// What the rows of a run are worth together.
@@ -138,6 +140,9 @@ pub struct Manifest {
     pub file_list: FileListReference,
     /// Sums over the file list.
     pub totals: Totals,
+    /// Delta 0, which makes the base exact: the Stream records from before the scan to after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Box<Delta>>,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -181,8 +186,20 @@ impl Manifest {
     /// Parses a manifest of any supported version.
     pub fn parse(bytes: &[u8]) -> Result<Manifest> {
         check_version(bytes)?;
-        serde_json::from_slice(bytes)
-            .map_err(|error| Error::new(Kind::Corrupt, "parse a manifest").source(error))
+        let manifest: Manifest = serde_json::from_slice(bytes)
+            .map_err(|error| Error::new(Kind::Corrupt, "parse a manifest").source(error))?;
+        let is_exact = manifest.consistency == Consistency::Exact;
+        let odd = match &manifest.delta {
+            _ if manifest.kind != RunKind::Base => Some("it is not of a base"),
+            None if is_exact => Some("it is exact and has no delta"),
+            Some(_) if !is_exact => Some("it has a delta and is not exact"),
+            Some(delta) => return delta.stream.check().map(|()| manifest),
+            None => None,
+        };
+        match odd {
+            None => Ok(manifest),
+            Some(reason) => Err(Error::new(Kind::Corrupt, "parse a manifest").because(reason)),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Removed are, once nothing of them was written for a day:\n  \
-    - unfinished runs that no backup goes on with any more: started over a week ago, or named with --run\n  \
-    - in committed runs: data files that are not in the file list, file lists that the manifest does not name\n  \
+    - unfinished runs that no backup goes on with: over a week old, or named by --run\n  \
+    - in committed runs: files that are in no file list, lists that no manifest names\n  \
     - uploads that were begun and not ended, and old leases\n\
     Nothing else, and only objects whose names otsvault gives\n\n\
     Examples:\n  otsvault cleanup oss://backups/prod\n  otsvault cleanup oss://backups/prod orders --commit")]

@@ -17,8 +17,9 @@ use crate::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rules add up: what one of them keeps stays. Whole tables, projections and key ranges are counted apart, each\n\
-    table by itself; the newest backup stays always. Days, weeks, months and years are those of UTC\n\n\
+    after_help = "Rules add up: what one of them keeps stays. Whole tables, projections and key ranges\n\
+    are counted apart, each table by itself; the newest backup stays always. Days, weeks,\n\
+    months and years are those of UTC\n\n\
     Examples:\n  otsvault expire oss://backups/prod --keep-last 3 --keep-daily 7 --keep-monthly 12\n  \
     otsvault expire oss://backups/prod orders --keep-within 30d --commit"
 )]
@@ -46,29 +47,28 @@ pub(super) struct ExpireArgs {
 
 /// What to keep.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to keep")]
 #[group(multiple = true)]
 struct KeepArgs {
     /// The newest N backups
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep_last: Option<u32>,
     /// Backups at most so much older than the newest one, such as 30d or 4w, and the one before them
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "What to keep")]
     keep_within: Option<SignedDuration>,
     /// The newest backup of each of the last N days that have one
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep_daily: Option<u32>,
     /// The newest backup of each of the last N weeks that have one
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep_weekly: Option<u32>,
     /// The newest backup of each of the last N months that have one
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep_monthly: Option<u32>,
     /// The newest backup of each of the last N years that have one
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep_yearly: Option<u32>,
     /// This backup, whatever the rules say; can be repeated
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", help_heading = "What to keep")]
     keep: Vec<RunId>,
 }
 
@@ -116,6 +116,8 @@ struct TableExpiry {
 struct RunExpiry {
     run: RunId,
     chain: RunId,
+    /// Its place in the chain: 0 for the base.
+    sequence: u64,
     kind: RunKind,
     consistency: Consistency,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,16 +167,16 @@ impl TableExpiry {
 
 impl RunExpiry {
     fn new(judged: Judged) -> RunExpiry {
-        let manifest = judged.manifest;
         let (objects, bytes) = judged.goes.unwrap_or_default();
         RunExpiry {
-            run: manifest.run,
-            chain: manifest.chain,
-            kind: manifest.kind,
-            consistency: manifest.consistency,
-            projection: manifest.projection,
-            finished_at: manifest.finished_at,
-            stored_bytes: manifest.totals.stored_bytes,
+            run: judged.path.run,
+            chain: judged.path.chain,
+            sequence: judged.path.sequence,
+            kind: judged.kind,
+            consistency: judged.consistency,
+            projection: judged.projection,
+            finished_at: judged.finished_at,
+            stored_bytes: judged.stored_bytes,
             keep: judged.goes.is_none(),
             because: judged.reasons,
             objects,
@@ -214,7 +216,10 @@ fn text(tables: &[TableExpiry], committed: bool) -> String {
 
 impl RunExpiry {
     fn row(&self) -> [String; 6] {
-        let mut label = self.consistency.to_string();
+        let mut label = match self.kind {
+            RunKind::Base => format!("base, {}", self.consistency),
+            RunKind::Delta => format!("delta {}", self.sequence),
+        };
         if self.projection.is_some() {
             label.push_str(", projection");
         }
@@ -223,7 +228,7 @@ impl RunExpiry {
             if self.keep { "keep  " } else { "remove" }.to_owned(),
             self.run.to_string(),
             self.finished_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-            format!("base, {label}"),
+            label,
             size::human(self.stored_bytes),
             because.join(", "),
         ]

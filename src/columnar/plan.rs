@@ -115,6 +115,15 @@ impl ColumnPlan {
         ColumnPlan { columns }
     }
 
+    /// The first field id after those of the plan.
+    pub fn next_field_id(&self) -> i32 {
+        let last = |column: &PlannedColumn| match column.role {
+            Role::Overflow => column.field_id + ColumnPlan::OVERFLOW_CHILDREN,
+            _ => column.field_id,
+        };
+        self.columns.iter().map(last).max().unwrap_or(0).saturating_add(1)
+    }
+
     /// Number of primary key columns; they come first.
     pub fn key_count(&self) -> usize {
         self.columns.iter().take_while(|column| matches!(column.role, Role::Key { .. })).count()

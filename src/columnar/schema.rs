@@ -29,7 +29,7 @@ fn field(column: &PlannedColumn) -> Field {
     with_id(Field::new(&column.name, data_type, nullable), column.field_id)
 }
 
-fn with_id(field: Field, id: i32) -> Field {
+pub(super) fn with_id(field: Field, id: i32) -> Field {
     field.with_metadata(HashMap::from([(FIELD_ID.to_owned(), id.to_string())]))
 }
 

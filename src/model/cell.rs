@@ -126,8 +126,8 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Where a Stream record stands in its shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a Stream record stands in its shard: records of a shard ascend by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct SequenceInfo {
     /// Raised when machine clocks went backwards.
     pub epoch: i32,

@@ -14,6 +14,17 @@ pub enum RecordType {
     Delete,
 }
 
+/// Where a record stands in a chain of deltas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordPlace {
+    /// Rank of its shard in the lineage: larger than the ranks of the shards it came from.
+    pub rank: u64,
+    /// Records of the shard that were read before it.
+    pub ordinal: u64,
+    /// The commit clock after it, in microseconds: never falls along the lineage.
+    pub clock_us: i64,
+}
+
 /// One Stream record.
 ///
 /// The cells of a put are puts with a timestamp. An update has such puts too, and deletes of one version or of all.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use parquet::arrow::ArrowSchemaConverter;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::column::{ColumnChunk, PageCompressor};
 use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
-use crate::columnar::{ColumnPlan, arrow_schema};
+use crate::columnar::{ColumnPlan, Encoding, arrow_schema, record_encodings, record_schema};
 use crate::error::{Context, Kind, Result};
 
 /// Encodes one file. Rows must come in primary key order, since the footer says so.
@@ -66,14 +67,38 @@ impl FileEncoder {
         settings: &WriterSettings,
         key_value_metadata: Vec<(String, String)>,
     ) -> Result<FileEncoder> {
+        let encodings = plan.columns().iter().map(|column| column.encoding).collect();
+        FileEncoder::start(plan, &arrow_schema(plan), encodings, settings, key_value_metadata)
+    }
+
+    /// A file of Stream records whose rows are of `plan`, with nothing in it. Records must come in the order of primary key, rank
+    /// and ordinal.
+    ///
+    /// # Errors
+    /// As [`FileEncoder::new`].
+    pub fn of_records(
+        plan: &ColumnPlan,
+        settings: &WriterSettings,
+        key_value_metadata: Vec<(String, String)>,
+    ) -> Result<FileEncoder> {
+        FileEncoder::start(plan, &record_schema(plan), record_encodings(plan), settings, key_value_metadata)
+    }
+
+    /// `encodings`: those of the columns before `_overflow`, which is the last one of `schema`.
+    fn start(
+        plan: &ColumnPlan,
+        schema: &SchemaRef,
+        encodings: Vec<Encoding>,
+        settings: &WriterSettings,
+        key_value_metadata: Vec<(String, String)>,
+    ) -> Result<FileEncoder> {
         let properties = Arc::new(settings.properties(plan, key_value_metadata)?);
-        let schema = arrow_schema(plan);
         let start = || {
-            let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+            let descriptor = ArrowSchemaConverter::new().convert(schema)?;
             let (leaves, overflow) = descriptor.columns().split_at(schema.fields().len() - 1);
-            let columns = leaves.iter().zip(plan.columns()).map(|(leaf, column)| {
+            let columns = leaves.iter().zip(&encodings).map(|(leaf, encoding)| {
                 let compression = properties.compression(leaf.path());
-                ColumnChunk::new(leaf.clone(), column.encoding, settings, compression)
+                ColumnChunk::new(leaf.clone(), *encoding, settings, compression)
             });
             let field = schema.fields()[leaves.len()].clone();
             let root = descriptor.root_schema_ptr();

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -11,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 
 use super::{footer_walk, page_walk};
-use crate::columnar::{ColumnPlan, arrow_schema};
+use crate::columnar::{ColumnPlan, arrow_schema, record_schema};
 use crate::error::{Context, Error, Kind, Result};
 
 /// What a file may claim before it is refused. The defaults are far above what [`FileEncoder`](super::FileEncoder)
@@ -75,11 +76,23 @@ impl FileReader {
     /// # Errors
     /// `Corrupt` if it is not such a file or claims more than `limits`.
     pub fn open(bytes: Bytes, plan: &ColumnPlan, limits: &ReadLimits) -> Result<FileReader> {
+        FileReader::open_as(bytes, &arrow_schema(plan), limits)
+    }
+
+    /// Opens a file of Stream records whose rows are of `plan`.
+    ///
+    /// # Errors
+    /// As [`FileReader::open`].
+    pub fn open_records(bytes: Bytes, plan: &ColumnPlan, limits: &ReadLimits) -> Result<FileReader> {
+        FileReader::open_as(bytes, &record_schema(plan), limits)
+    }
+
+    fn open_as(bytes: Bytes, schema: &Schema, limits: &ReadLimits) -> Result<FileReader> {
         let footer = footer(&bytes, limits).map_err(refused)?;
         footer_walk::check(footer, limits).map_err(refused)?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, options))?;
-        if metadata.schema().fields() != arrow_schema(plan).fields() {
+        if metadata.schema().fields() != schema.fields() {
             return Err(refused("its columns are not those of the backup".into()));
         }
         no_panic(|| Ok(page_walk::check(&bytes, metadata.metadata(), limits)))?.map_err(refused)?;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::removal::{Remover, open_uploads, retention, unless_stopped};
 use super::stored::{Stored, list, list_chain, modified};
 use crate::catalog::{
-    FileListId, Manifest, RunId, RunObject, RunPath, RunState, TableObject, TablePath, Vault, find_chains,
-    lease_status, read_file_list, read_run,
+    Delta, DeltaManifest, FileListId, Manifest, RunId, RunObject, RunPath, RunState, TableObject, TablePath,
+    Vault, find_chains, lease_status, read_delta_list, read_file_list, read_run,
 };
 use crate::objectstore::{OpenUpload, UploadStore};
 use crate::runtime::Shutdown;
@@ -157,24 +157,48 @@ async fn survey(
 
 /// Asks the documents themselves: a listing that lacks one must not make a run look dead.
 async fn standing(store: &dyn UploadStore, path: &RunPath, objects: &[Stored]) -> Result<RunStanding> {
+    if path.sequence > 0 {
+        return Ok(match DeltaManifest::read(store, path).await? {
+            None => RunStanding::Bare,
+            Some((manifest, _)) => committed(store, path, None, Some(&manifest.delta), objects).await?,
+        });
+    }
     Ok(match read_run(store, path).await? {
         None => RunStanding::Bare,
         Some(RunState::Unfinished(_, started)) => RunStanding::Unfinished { started_at: started.started_at },
-        Some(RunState::Committed(_, manifest)) => RunStanding::Committed {
-            file_list: FileListId::of(&manifest.file_list.sha256),
-            files: match has_strays(&manifest, objects) {
-                false => None,
-                true => {
-                    let entries = read_file_list(store, path, &manifest).await?;
-                    Some(entries.iter().filter(|entry| entry.file.is_some()).map(|entry| entry.id).collect())
-                }
-            },
-        },
+        Some(RunState::Committed(_, manifest)) => {
+            committed(store, path, Some(&manifest), manifest.delta.as_deref(), objects).await?
+        }
     })
 }
 
-fn has_strays(manifest: &Manifest, objects: &[Stored]) -> bool {
-    let data = objects.iter().filter(|stored| matches!(stored.object, RunObject::Data(_)));
-    let (files, bytes) = data.fold((0, 0), |(files, bytes), stored| (files + 1, bytes + stored.bytes));
-    (files, bytes) != (manifest.totals.files, manifest.totals.stored_bytes)
+/// What a manifest leads to. The lists are read only when more or other files are there than it says.
+async fn committed(
+    store: &dyn UploadStore,
+    path: &RunPath,
+    base: Option<&Manifest>,
+    delta: Option<&Delta>,
+    objects: &[Stored],
+) -> Result<RunStanding> {
+    let lists = [base.map(|base| &base.file_list), delta.map(|delta| &delta.file_list)];
+    let file_lists = lists.into_iter().flatten().map(|list| FileListId::of(&list.sha256)).collect();
+    let said = (
+        base.map_or(0, |base| base.totals.files) + delta.map_or(0, |delta| delta.totals.files),
+        base.map_or(0, |base| base.totals.stored_bytes) + delta.map_or(0, |delta| delta.totals.stored_bytes),
+    );
+    let is_file = |stored: &&Stored| matches!(stored.object, RunObject::Data(_) | RunObject::Records(_));
+    let there = objects.iter().filter(is_file);
+    let there = there.fold((0, 0), |(files, bytes), stored| (files + 1, bytes + stored.bytes));
+    if there == said {
+        return Ok(RunStanding::Committed { file_lists, files: None });
+    }
+    let mut files = BTreeSet::new();
+    if let Some(base) = base {
+        let entries = read_file_list(store, path, base).await?;
+        files.extend(entries.iter().filter(|entry| entry.file.is_some()).map(|entry| entry.id));
+    }
+    if let Some(delta) = delta {
+        files.extend(read_delta_list(store, path, delta).await?.iter().map(|entry| entry.id));
+    }
+    Ok(RunStanding::Committed { file_lists, files: Some(files) })
 }

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::removal::{Remover, retention, unless_stopped};
-use super::stored::{Stored, list_run};
+use super::stored::{Stored, list_chain, list_run};
 use crate::catalog::{
-    Manifest, RunId, RunPath, RunState, TablePath, Vault, find_chains, find_runs, hidden_runs,
+    Chain, Consistency, RunId, RunKind, RunPath, RunState, TablePath, Vault, find_chains, find_runs,
+    hidden_runs,
 };
 use crate::objectstore::UploadStore;
 use crate::runtime::Shutdown;
@@ -41,7 +42,15 @@ pub struct Judged {
     /// Where it is.
     pub path: RunPath,
     /// What it is.
-    pub manifest: Box<Manifest>,
+    pub kind: RunKind,
+    /// What its rows are worth together; those of a delta are exact.
+    pub consistency: Consistency,
+    /// The attribute columns, where not all were asked for.
+    pub projection: Option<Vec<String>>,
+    /// When it was finished.
+    pub finished_at: Timestamp,
+    /// The size of its files.
+    pub stored_bytes: u64,
     /// Why it stays; empty when it goes.
     pub reasons: BTreeSet<Reason>,
     /// Objects that go with it, and their size.
@@ -126,17 +135,19 @@ struct Plan {
 
 async fn plan(store: &dyn UploadStore, table: &TablePath, expiry: &Expiry) -> Result<Plan> {
     let tombstones = hidden_runs(store, table).await?;
-    let mut runs = Vec::new();
+    let mut chains = Vec::new();
     for run in find_runs(store, table).await? {
-        if let RunState::Committed(path, manifest) = run {
-            runs.push((path, manifest));
+        if let RunState::Committed(path, _) = run {
+            chains.push(Chain::read(store, table, &path).await?);
         }
     }
-    let mut points = points(&runs);
+    let mut runs: Vec<Judged> = chains.iter().flat_map(judged).collect();
+    runs.sort_by(|a, b| (a.finished_at, &a.path.run).cmp(&(b.finished_at, &b.path.run)));
+    let mut points = points(&chains);
     let mut decision = judge(&points, expiry)?;
     let mut stored = BTreeMap::new();
-    for (path, _) in runs.iter().filter(|(path, _)| decision.remove.contains(&path.run)) {
-        stored.insert(path.run.clone(), list_run(store, table, path).await?);
+    for run in runs.iter().filter(|run| decision.remove.contains(&run.path.run)) {
+        stored.insert(run.path.run.clone(), list_run(store, table, &run.path).await?);
     }
     if let Some(retention) = retention(store, table).await? {
         for point in &mut points {
@@ -144,16 +155,11 @@ async fn plan(store: &dyn UploadStore, table: &TablePath, expiry: &Expiry) -> Re
         }
         decision = judge(&points, expiry)?;
     }
-    let runs = runs
-        .into_iter()
-        .map(|(path, manifest)| {
-            let reasons = decision.keep.get(&path.run).cloned().unwrap_or_default();
-            let objects = stored.get(&path.run).filter(|_| !decision.keep.contains_key(&path.run));
-            let goes =
-                objects.map(|objects| (objects.len() as u64, objects.iter().map(|one| one.bytes).sum()));
-            Judged { path, manifest, reasons, goes }
-        })
-        .collect();
+    for run in &mut runs {
+        run.reasons = decision.keep.get(&run.path.run).cloned().unwrap_or_default();
+        let objects = stored.get(&run.path.run).filter(|_| !decision.keep.contains_key(&run.path.run));
+        run.goes = objects.map(|objects| (objects.len() as u64, objects.iter().map(|one| one.bytes).sum()));
+    }
     let hidden = directories_of(store, table, &tombstones).await?;
     let lone = tombstones.iter().filter(|run| !hidden.iter().any(|path| path.run == **run));
     let lone_tombstones = lone.cloned().collect();
@@ -171,26 +177,49 @@ fn judge(points: &[Point], expiry: &Expiry) -> Result<Decision> {
     }
 }
 
+/// The runs of a chain, before anything is decided.
+fn judged(chain: &Chain) -> Vec<Judged> {
+    let base = &chain.base;
+    let zero = base.delta.as_ref().map_or(0, |delta| delta.totals.stored_bytes);
+    let run = |path: &RunPath, kind, consistency, finished_at, stored_bytes| Judged {
+        path: path.clone(),
+        kind,
+        consistency,
+        projection: base.projection.clone(),
+        finished_at,
+        stored_bytes,
+        reasons: BTreeSet::new(),
+        goes: None,
+    };
+    let stored_bytes = base.totals.stored_bytes + zero;
+    let mut runs = vec![run(&chain.path, RunKind::Base, base.consistency, base.finished_at, stored_bytes)];
+    runs.extend(chain.deltas.iter().map(|link| {
+        let stored_bytes = link.manifest.delta.totals.stored_bytes;
+        run(&link.path, RunKind::Delta, Consistency::Exact, link.manifest.finished_at, stored_bytes)
+    }));
+    runs
+}
+
 /// A projection or a part of the keys is no backup of the table, and must not push one out.
-fn points(runs: &[(RunPath, Box<Manifest>)]) -> Vec<Point> {
+fn points(chains: &[Chain]) -> Vec<Point> {
     let mut series: Vec<(&Option<Vec<String>>, &crate::model::KeyRange)> = Vec::new();
-    runs.iter()
-        .map(|(path, manifest)| {
-            let kind = (&manifest.projection, &manifest.key_range);
-            let place = series.iter().position(|known| *known == kind).unwrap_or_else(|| {
-                series.push(kind);
-                series.len() - 1
-            });
-            Point {
-                run: path.run.clone(),
-                chain: path.chain.clone(),
-                sequence: 0,
-                at: manifest.finished_at,
-                series: place,
-                locked_until: None,
-            }
-        })
-        .collect()
+    let mut points = Vec::new();
+    for chain in chains {
+        let kind = (&chain.base.projection, &chain.base.key_range);
+        let place = series.iter().position(|known| *known == kind).unwrap_or_else(|| {
+            series.push(kind);
+            series.len() - 1
+        });
+        points.extend(judged(chain).into_iter().map(|run| Point {
+            run: run.path.run,
+            chain: run.path.chain,
+            sequence: run.path.sequence,
+            at: run.finished_at,
+            series: place,
+            locked_until: None,
+        }));
+    }
+    points
 }
 
 /// Until when the bucket protects a run of which something is younger than `retention`.
@@ -206,17 +235,15 @@ async fn directories_of(
     table: &TablePath,
     runs: &BTreeSet<RunId>,
 ) -> Result<Vec<RunPath>> {
-    if runs.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut found = Vec::new();
-    for chain in find_chains(store, table).await? {
-        let paths = runs.iter().map(|run| table.base_in_chain(&chain, run));
-        for path in paths {
-            if !list_run(store, table, &path).await?.is_empty() {
-                found.push(path);
-            }
-        }
+    if runs.is_empty() {
+        return Ok(found);
     }
+    for chain in find_chains(store, table).await? {
+        let (of_chain, _) = list_chain(store, table, &chain).await?;
+        found.extend(of_chain.into_iter().map(|(path, _)| path).filter(|path| runs.contains(&path.run)));
+    }
+    // What needs others goes before what it needs.
+    found.sort_by(|a, b| (&a.chain, b.sequence).cmp(&(&b.chain, a.sequence)));
     Ok(found)
 }

@@ -88,7 +88,7 @@ fn layout(seed: u64) -> Layout {
                 let strays =
                     contents.iter().any(|(object, needed)| matches!(object, RunObject::Data(_)) && !needed);
                 RunStanding::Committed {
-                    file_list: FileListId::of(&list),
+                    file_lists: vec![FileListId::of(&list)],
                     files: (strays || random.random_bool(0.5)).then(|| listed.clone()),
                 }
             }

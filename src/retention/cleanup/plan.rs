@@ -51,9 +51,9 @@ pub struct SurveyedRun {
 pub enum RunStanding {
     /// It has a manifest.
     Committed {
-        /// The file list that the manifest names.
-        file_list: FileListId,
-        /// The files of that list; `None` when the data objects are as many and as large as the manifest says, so that there
+        /// The file lists that the manifest names.
+        file_lists: Vec<FileListId>,
+        /// The files of those lists; `None` when the data objects are as many and as large as the manifest says, so that there
         /// is nothing to look for.
         files: Option<BTreeSet<FileId>>,
     },
@@ -210,11 +210,15 @@ pub fn plan_cleanup(survey: &TableSurvey, named: &BTreeSet<RunId>, now: Timestam
 fn plan_run(plan: &mut CleanupPlan, run: &SurveyedRun, named: bool, clock: &Clock) {
     let why = match &run.standing {
         _ if run.hidden => Ok("hidden by a removal that did not finish"),
-        RunStanding::Committed { file_list, files } => {
+        RunStanding::Committed { file_lists, files } => {
             for stored in &run.objects {
                 let why = match stored.object {
-                    RunObject::FileList(list) if list != *file_list => "a file list that no manifest names",
-                    RunObject::Data(file) if files.as_ref().is_some_and(|files| !files.contains(&file)) => {
+                    RunObject::FileList(list) if !file_lists.contains(&list) => {
+                        "a file list that no manifest names"
+                    }
+                    RunObject::Data(file) | RunObject::Records(file)
+                        if files.as_ref().is_some_and(|files| !files.contains(&file)) =>
+                    {
                         "a data file that is not in the file list"
                     }
                     _ => continue,

@@ -1,0 +1,518 @@
+//! Reads every shard of a Stream in the order of their lineage, and says how far it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::lineage::{Lineage, gap};
+use crate::catalog::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
+use crate::model::{SequenceInfo, TableDefinition};
+use crate::runtime::CpuPool;
+use crate::tablestore::{
+    EncodedRecord, RecordPage, ShardPosition, ShardStart, StreamDescription, TableStore,
+};
+use crate::{Error, Kind, Result};
+
+/// Pages that are held at the same time, one per shard; each has at most 4 MB of records.
+const PAGES_IN_FLIGHT: usize = 8;
+
+/// Clocks of the service's machines, and ours, differ by less (what DataX's Stream reader allows, too).
+const CLOCK_MARGIN: Duration = Duration::from_secs(300);
+
+/// How often a place is looked for again without a page in between.
+const MOST_SEARCHES: u32 = 3;
+
+/// How often shards are listed until two lists agree.
+const MOST_LISTS: u32 = 10;
+
+/// Records of one shard, in order, as they arrived.
+#[derive(Debug)]
+pub struct ShardRecords {
+    /// The shard.
+    pub shard_id: String,
+    /// Its rank in the lineage.
+    pub rank: u64,
+    /// The ordinal of the first record.
+    pub first_ordinal: u64,
+    /// The records.
+    pub records: Vec<EncodedRecord>,
+    /// Where each stands in its shard, by the service.
+    pub sequences: Vec<SequenceInfo>,
+    /// The commit clock after each, in microseconds: never falls along the lineage.
+    pub clocks_us: Vec<i64>,
+    /// Bytes of the response that holds the records.
+    pub body_bytes: usize,
+    /// Read capacity units that the page took.
+    pub read_capacity_units: u64,
+}
+
+/// Where records go.
+pub trait RecordSink {
+    /// Takes records. Only when it returns are they counted as read; an error ends the reading.
+    fn take(&mut self, records: ShardRecords) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Up to where to read: everything that was committed before a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence {
+    moment: Instant,
+    moment_us: i64,
+    settle: Duration,
+}
+
+impl Fence {
+    /// Everything that is acknowledged by now. `settle`: how long the service may take to show a committed record in the Stream.
+    pub fn now(settle: Duration) -> Fence {
+        Fence { moment: Instant::now(), moment_us: Timestamp::now().as_microsecond(), settle }
+    }
+
+    fn is_passed_by(&self, shard: &ShardProgress, caught_up: Option<&Instant>) -> bool {
+        let settled_us = self.moment_us.saturating_add(micros(self.settle + CLOCK_MARGIN));
+        shard.place == ShardPlace::Closed
+            || caught_up.is_some_and(|sent| *sent >= self.moment + self.settle)
+            // One that is written to all the time is never caught up with.
+            || shard.last.is_some_and(|last| last.timestamp_us > settled_us)
+    }
+}
+
+/// A clock that tests can move.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Where a Stream that was not read before is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamStart {
+    /// At what is written from now on; a little of what was written before comes too.
+    Now,
+    /// At the oldest records there are.
+    Oldest,
+}
+
+/// A reader of one table's Stream.
+///
+/// Memory: [`PAGES_IN_FLIGHT`] response bodies. After an error its places are still true: what the sink took is counted, nothing else.
+pub struct StreamReader {
+    client: TableStore,
+    table: String,
+    cpu: CpuPool,
+    clock: Clock,
+    identity: StreamIdentity,
+    expiration: Duration,
+    lineage: Lineage,
+    /// Where the shards of the first listing begin.
+    starts: BTreeMap<String, ShardStart>,
+    /// When the request was sent that found nothing more.
+    caught_up: BTreeMap<String, Instant>,
+    /// Shards whose place is looked for again: records up to the last one that was read are passed over.
+    searching: BTreeMap<String, Search>,
+}
+
+/// Looking for a place again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Search {
+    /// How often it was begun.
+    begun: u32,
+    /// The last record that was read came by.
+    seen_last: bool,
+}
+
+impl StreamReader {
+    /// Opens the Stream of a table. When this returns every shard has its place.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] for a table without a Stream.
+    pub async fn begin(
+        client: &TableStore,
+        table: &TableDefinition,
+        start: StreamStart,
+        cpu: CpuPool,
+        clock: Clock,
+    ) -> Result<StreamReader> {
+        let mut reader = StreamReader::new(client, table, Lineage::new(), cpu, clock)?;
+        let start = match start {
+            StreamStart::Oldest => ShardStart::Oldest,
+            StreamStart::Now => {
+                ShardStart::At((reader.clock)().as_microsecond().saturating_sub(micros(CLOCK_MARGIN)))
+            }
+        };
+        let shards = reader.list().await?;
+        reader.starts = shards.into_iter().map(|shard| (shard, start)).collect();
+        reader.begin_ready().await?;
+        Ok(reader)
+    }
+
+    /// Goes on where a committed run ended.
+    ///
+    /// # Errors
+    /// [`Kind::Gap`] when it is another Stream, or when records may have expired meanwhile.
+    pub async fn resume(
+        client: &TableStore,
+        table: &TableDefinition,
+        span: &StreamSpan,
+        cpu: CpuPool,
+        clock: Clock,
+    ) -> Result<StreamReader> {
+        let mut reader = StreamReader::new(client, table, Lineage::resume(&span.to), cpu, clock)?;
+        if reader.identity != span.identity {
+            return Err(another_stream(&reader.table, &span.identity, &reader.identity));
+        }
+        for shard in reader.lineage.shards() {
+            reader.check_deadline(&shard)?;
+        }
+        reader.list().await?;
+        reader.begin_ready().await?;
+        Ok(reader)
+    }
+
+    fn new(
+        client: &TableStore,
+        table: &TableDefinition,
+        lineage: Lineage,
+        cpu: CpuPool,
+        clock: Clock,
+    ) -> Result<StreamReader> {
+        let (Some(identity), Some(stream)) = (StreamIdentity::of(table), &table.stream) else {
+            return Err(Error::new(Kind::Refused, "read the Stream")
+                .on(format!("of table `{}`", table.name))
+                .because("it has none"));
+        };
+        let hours = u64::try_from(stream.expiration_hours).unwrap_or(0);
+        Ok(StreamReader {
+            client: client.clone(),
+            table: table.name.clone(),
+            cpu,
+            clock,
+            identity,
+            expiration: Duration::from_secs(hours * 3600),
+            lineage,
+            starts: BTreeMap::new(),
+            caught_up: BTreeMap::new(),
+            searching: BTreeMap::new(),
+        })
+    }
+
+    /// The Stream.
+    pub fn identity(&self) -> &StreamIdentity {
+        &self.identity
+    }
+
+    /// How far every shard is read, by rank.
+    pub fn progress(&self) -> Vec<ShardProgress> {
+        self.lineage.shards()
+    }
+
+    /// How much of the Stream's retention has passed since the last complete look at the shard that waits longest: at 1 records are lost.
+    pub fn retention_used(&self) -> f64 {
+        let now = (self.clock)();
+        let unread = self.lineage.shards().into_iter().filter(|shard| shard.place != ShardPlace::Closed);
+        let oldest = unread.map(|shard| age(now, shard.caught_up_at)).max().unwrap_or_default();
+        oldest.as_secs_f64() / self.expiration.as_secs_f64().max(1.0)
+    }
+
+    /// Asks once for more of every shard that is open, and begins those whose turn it is. Says whether there was anything.
+    ///
+    /// # Errors
+    /// [`Kind::Gap`]; [`Kind::Corrupt`] for a record that cannot be understood; those of the sink.
+    pub async fn pass(&mut self, sink: &mut impl RecordSink) -> Result<bool> {
+        self.begin_ready().await?;
+        let (client, table) = (self.client.clone(), self.table.clone());
+        let (client, table) = (&client, table.as_str());
+        let asked = futures::stream::iter(self.lineage.open()).map(|(shard, iterator)| async move {
+            let sent = Instant::now();
+            (shard, sent, client.get_stream_record(table, &iterator, None).await)
+        });
+        let mut pages = asked.buffer_unordered(PAGES_IN_FLIGHT);
+        let (mut anything, mut closed) = (false, false);
+        while let Some((shard, sent, page)) = pages.next().await {
+            match page {
+                Ok(page) => {
+                    let is_closed = page.position == ShardPosition::Closed;
+                    let more = matches!(page.position, ShardPosition::More(_));
+                    closed |= is_closed;
+                    anything |= self.absorb(&shard, sent, page, sink).await? > 0 || is_closed || more;
+                }
+                Err(error) if error.kind() == Kind::Gap => {
+                    self.search_again(&shard, error).await?;
+                    anything = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        drop(pages);
+        if closed {
+            self.list().await?;
+        }
+        Ok(anything)
+    }
+
+    /// Reads up to the fence: what was committed before it is read then, and shards that came meanwhile are begun.
+    ///
+    /// # Errors
+    /// As [`StreamReader::pass`], and [`Kind::Gap`] when the table or its Stream is another one by now.
+    pub async fn drain(&mut self, fence: Fence, sink: &mut impl RecordSink) -> Result<()> {
+        loop {
+            let anything = self.pass(sink).await?;
+            let is_passed = |shard: &ShardProgress| {
+                shard.place == ShardPlace::Waiting
+                    || fence.is_passed_by(shard, self.caught_up.get(&shard.shard_id))
+            };
+            if self.lineage.shards().iter().all(is_passed) && self.lineage.ready().is_empty() {
+                let added = self.list().await?;
+                if added.is_empty() && self.lineage.ready().is_empty() {
+                    return self.check_identity().await;
+                }
+            } else if !anything {
+                sleep(fence.settle.min(Duration::from_millis(500)).max(Duration::from_millis(5))).await;
+            }
+        }
+    }
+
+    /// Asks whether table and Stream are still the same.
+    ///
+    /// # Errors
+    /// [`Kind::Gap`] when not.
+    pub async fn check_identity(&mut self) -> Result<()> {
+        let described = match self.client.describe_table(&self.table).await {
+            Ok(described) => described.definition,
+            Err(error) if error.kind() == Kind::NotFound => return Err(stream_is_gone(&self.table, error)),
+            Err(error) => return Err(error),
+        };
+        match StreamIdentity::of(&described) {
+            Some(now) if now == self.identity => {}
+            Some(now) => return Err(another_stream(&self.table, &self.identity, &now)),
+            None => {
+                let reason = Error::new(Kind::Gap, "find the Stream").because("it was disabled");
+                return Err(stream_is_gone(&self.table, reason));
+            }
+        }
+        let hours = described.stream.map_or(0, |stream| u64::try_from(stream.expiration_hours).unwrap_or(0));
+        self.expiration = Duration::from_secs(hours * 3600);
+        Ok(())
+    }
+
+    /// Begins every shard whose parents are read.
+    async fn begin_ready(&mut self) -> Result<()> {
+        for shard in self.lineage.ready() {
+            let start = self.starts.get(&shard).copied().unwrap_or(ShardStart::Oldest);
+            if let Some(progress) = self.lineage.shard(&shard) {
+                self.check_deadline(progress)?;
+            }
+            let iterator = self.iterator(&shard, start).await?;
+            self.lineage.begin(&shard, iterator);
+        }
+        Ok(())
+    }
+
+    async fn iterator(&self, shard: &str, start: ShardStart) -> Result<String> {
+        let found = self.client.get_shard_iterator(&self.identity.stream_id, shard, start).await;
+        found.map_err(|error| match error.kind() {
+            Kind::NotFound | Kind::Gap => gap(shard, "the service does not know it any more").source(error),
+            _ => error,
+        })
+    }
+
+    /// Counts a page in, once the sink has it. Says how many records were new.
+    async fn absorb(
+        &mut self,
+        shard_id: &str,
+        sent: Instant,
+        page: RecordPage,
+        sink: &mut impl RecordSink,
+    ) -> Result<usize> {
+        let Some(shard) = self.lineage.shard(shard_id).cloned() else { return Ok(0) };
+        let search = self.searching.get(shard_id).copied();
+        let pass_over = search.and(shard.last);
+        let RecordPage { records, position, read_capacity_units, body_bytes, request_id } = page;
+        let clock_us = shard.clock_us;
+        let scanned = self.cpu.run(move || scan(records, pass_over, clock_us)).await?;
+        let scanned = scanned.map_err(|error| {
+            Error::new(Kind::Corrupt, "understand a record")
+                .on(format!("of shard `{shard_id}`"))
+                .source(error)
+                .request_id(request_id)
+        })?;
+        if let Some(search) = self.searching.get_mut(shard_id) {
+            search.seen_last |= scanned.seen_last;
+            let is_found = !scanned.records.is_empty() || !matches!(position, ShardPosition::More(_));
+            if is_found {
+                let seen_last = search.seen_last;
+                self.searching.remove(shard_id);
+                self.check_found(&shard, seen_last)?;
+            }
+        }
+        let (count, last, clock_us) =
+            (scanned.records.len(), scanned.sequences.last().copied(), scanned.clocks_us.last().copied());
+        if count > 0 {
+            let records = ShardRecords {
+                shard_id: shard_id.to_owned(),
+                rank: shard.rank,
+                first_ordinal: shard.ordinal,
+                records: scanned.records,
+                sequences: scanned.sequences,
+                clocks_us: scanned.clocks_us,
+                body_bytes,
+                read_capacity_units,
+            };
+            sink.take(records).await?;
+        }
+        let now = (self.clock)();
+        let is_caught_up = matches!(position, ShardPosition::CaughtUp(_));
+        self.lineage.update(shard_id, |shard| {
+            shard.ordinal += count as u64;
+            shard.last = last.or(shard.last);
+            shard.clock_us = clock_us.unwrap_or(shard.clock_us);
+            if is_caught_up {
+                shard.caught_up_at = shard.caught_up_at.max(now - sent.elapsed());
+            }
+            shard.place = match position {
+                ShardPosition::More(next) | ShardPosition::CaughtUp(next) => ShardPlace::Iterator(next),
+                ShardPosition::Closed => ShardPlace::Closed,
+            };
+        });
+        if is_caught_up {
+            self.caught_up.insert(shard_id.to_owned(), sent);
+        }
+        Ok(count)
+    }
+
+    /// The service says that the place in a shard is trimmed. If the last complete look at it is younger than the retention then no record
+    /// can be: the place itself aged, as those of idle shards do. Looks for it by time.
+    async fn search_again(&mut self, shard_id: &str, refusal: Error) -> Result<()> {
+        let Some(shard) = self.lineage.shard(shard_id).cloned() else { return Ok(()) };
+        let search = self.searching.entry(shard_id.to_owned()).or_default();
+        (search.begun, search.seen_last) = (search.begun + 1, false);
+        if search.begun > MOST_SEARCHES {
+            return Err(gap(shard_id, "its place is refused however often it is looked for").source(refusal));
+        }
+        self.check_deadline(&shard).map_err(|gap| gap.source(refusal))?;
+        let at = shard.caught_up_at.as_microsecond().saturating_sub(micros(CLOCK_MARGIN));
+        let at = shard.last.map_or(at, |last| last.timestamp_us.min(at));
+        tracing::info!(shard = shard_id, "the place in an idle shard aged; it is looked for by time");
+        let iterator = self.iterator(shard_id, ShardStart::At(at)).await?;
+        self.lineage.begin(shard_id, iterator);
+        Ok(())
+    }
+
+    /// A record that is young enough to be kept must come by when the place behind it is looked for.
+    fn check_found(&self, shard: &ShardProgress, seen_last: bool) -> Result<()> {
+        let Some(last) = shard.last.filter(|_| !seen_last) else { return Ok(()) };
+        let written = Timestamp::from_microsecond(last.timestamp_us).unwrap_or(Timestamp::MIN);
+        if age((self.clock)(), written) + CLOCK_MARGIN >= self.expiration {
+            return Ok(());
+        }
+        Err(gap(&shard.shard_id, "records were removed from it before the Stream's retention had passed"))
+    }
+
+    /// # Errors
+    /// [`Kind::Gap`] when records of the shard may have expired since the last complete look at it.
+    fn check_deadline(&self, shard: &ShardProgress) -> Result<()> {
+        let margin = CLOCK_MARGIN.min(self.expiration / 10);
+        let passed = age((self.clock)(), shard.caught_up_at);
+        if shard.place == ShardPlace::Closed || passed + margin < self.expiration {
+            return Ok(());
+        }
+        Err(gap(
+            &shard.shard_id,
+            format!(
+                "it was last read to its end at {:.0}, and the Stream keeps records for {} hours",
+                shard.caught_up_at,
+                self.expiration.as_secs() / 3600
+            ),
+        ))
+    }
+
+    /// Lists the shards until two lists agree, and takes them in. Says which are new.
+    async fn list(&mut self) -> Result<Vec<String>> {
+        let mut before: Option<StreamDescription> = None;
+        for _ in 0..MOST_LISTS {
+            let described = match self.client.describe_stream(&self.identity.stream_id).await {
+                Ok(described) => described,
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Gap) => {
+                    return Err(stream_is_gone(&self.table, error));
+                }
+                Err(error) => return Err(error),
+            };
+            if !described.is_active {
+                return Err(Error::new(Kind::Unavailable, "read the Stream")
+                    .on(format!("of table `{}`", self.table))
+                    .because("it is still being enabled"));
+            }
+            let ids = |described: &StreamDescription| -> BTreeSet<String> {
+                described.shards.iter().map(|shard| shard.shard_id.clone()).collect()
+            };
+            if before.as_ref().is_some_and(|before| ids(before) == ids(&described)) {
+                return self.lineage.list(&described.shards, (self.clock)());
+            }
+            before = Some(described);
+        }
+        Err(Error::new(Kind::Unavailable, "list the shards")
+            .on(format!("of table `{}`", self.table))
+            .because(format!("they changed between each of {MOST_LISTS} lists")))
+    }
+}
+
+/// Records that were looked through.
+#[derive(Debug, Default)]
+struct Scanned {
+    records: Vec<EncodedRecord>,
+    sequences: Vec<SequenceInfo>,
+    clocks_us: Vec<i64>,
+    /// The record at `pass_over` itself came by.
+    seen_last: bool,
+}
+
+/// Reads the sequence of every record, leaves out those up to `pass_over`, and runs the commit clock over the others.
+fn scan(
+    records: Vec<EncodedRecord>,
+    pass_over: Option<SequenceInfo>,
+    clock_us: i64,
+) -> std::result::Result<Scanned, crate::plainbuffer::RecordError> {
+    let mut scanned = Scanned::default();
+    let (mut pass_over, mut clock_us) = (pass_over, clock_us);
+    for record in records {
+        let sequence = record.decode()?.sequence;
+        if let Some(last) = pass_over
+            && sequence <= last
+        {
+            scanned.seen_last |= sequence == last;
+            continue;
+        }
+        pass_over = None;
+        clock_us = clock_us.max(sequence.timestamp_us);
+        scanned.records.push(record);
+        scanned.sequences.push(sequence);
+        scanned.clocks_us.push(clock_us);
+    }
+    Ok(scanned)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Zero for what another clock dates to the future.
+fn age(now: Timestamp, time: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(time)).unwrap_or_default()
+}
+
+fn another_stream(table: &str, known: &StreamIdentity, now: &StreamIdentity) -> Error {
+    let reason = match known.table_created_at == now.table_created_at {
+        true => "the Stream was disabled and enabled again",
+        false => "the table was deleted and created again",
+    };
+    Error::new(Kind::Gap, "read every record")
+        .on(format!("of table `{table}`"))
+        .because(reason)
+        .hint("make a new base: `otsvault backup`; restores to moments before the gap stay exact")
+}
+
+fn stream_is_gone(table: &str, error: Error) -> Error {
+    Error::new(Kind::Gap, "read every record")
+        .on(format!("of table `{table}`"))
+        .because("its Stream is gone")
+        .source(error)
+        .hint("enable the Stream and make a new base: `otsvault backup`")
+}

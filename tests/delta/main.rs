@@ -1,0 +1,15 @@
+//! Deltas: what is read of a Stream, in which order, and what counts as a gap.
+
+mod reader;
+mod records;
+#[path = "../stage/mod.rs"]
+mod stage;
+mod workload;
+
+/// The seeds of a randomized test: `DELTA_SEED` alone, or `count` of them from 0.
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("DELTA_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..count).collect(),
+    }
+}
