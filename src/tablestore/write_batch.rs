@@ -274,9 +274,8 @@ impl BatchFiller {
 
     /// As [`BatchFiller::take_full`], with the batch that is not full.
     pub fn finish(mut self) -> Vec<WriteBatch> {
-        if !self.open.rows.is_empty() {
-            self.next_batch();
-        }
+        let open = std::mem::take(&mut self.open);
+        self.full.extend((!open.rows.is_empty()).then_some(open));
         self.take_full()
     }
 
