@@ -20,6 +20,7 @@ mod journal;
 mod layout;
 mod lease;
 mod manifest;
+mod restore_log;
 mod run;
 mod stream_span;
 mod tombstone;
@@ -34,6 +35,9 @@ pub use journal::{read_journal, write_journal};
 pub use layout::{FileListId, RunObject, RunPath, TableObject, TablePath};
 pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_status};
 pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
+pub use restore_log::{
+    DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,
+};
 pub use run::{RESUME_WINDOW, RunState, StartedRun, find_chains, find_runs, read_run};
 pub use stream_span::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
 pub use tombstone::{hidden_runs, hide_run};

@@ -12,6 +12,9 @@ mod events;
 mod expire;
 mod list;
 mod progress;
+mod restore;
+mod restore_progress;
+mod restore_summary;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod show;
@@ -35,7 +38,7 @@ use crate::{Error, Kind, Result};
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
     (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS),\n  \
     else from a profile file, OIDC or the RAM role of an ECS instance\n\n\
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables left out, 5 corrupt data,\n  \
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables or rows left out, 5 corrupt data,\n  \
     6 locked by another run, 7 not found, 8 credentials or permission,\n  \
     130/143 stopped by a signal and resumable")]
 pub struct Cli {
@@ -56,6 +59,10 @@ pub struct Cli {
 enum Command {
     /// Copy a table into a vault, or go on with an interrupted copy
     Backup(Box<backup::BackupArgs>),
+    /// Write a backup into a table, or go on with an interrupted restore
+    Restore(Box<restore::RestoreArgs>),
+    /// Write the rows again that a finished restore had to leave out
+    RetryRejects(Box<restore::RestoreArgs>),
     /// List the tables and backups in a vault
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
@@ -95,6 +102,8 @@ pub fn main() -> ExitCode {
             Command::Backup(args) => return backup::run(*args, output, &shutdown).await,
             Command::Expire(args) => return expire::run(args, output, &shutdown).await,
             Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
+            Command::Restore(args) => return restore::run(*args, output, &shutdown).await,
+            Command::RetryRejects(args) => return restore::retry(*args, output, &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]

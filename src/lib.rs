@@ -21,6 +21,7 @@ pub mod objectstore;
 pub mod parquet_file;
 pub mod plainbuffer;
 pub mod proto;
+pub mod restore;
 pub mod retention;
 pub mod runtime;
 #[cfg(feature = "sandbox")]

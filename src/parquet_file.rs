@@ -12,12 +12,16 @@ mod overflow;
 mod page_header;
 mod page_walk;
 mod reader;
+mod row_groups;
 mod settings;
+mod small_file;
 mod thrift;
 mod trial;
 
 pub use contents::{Contents, read_contents};
 pub use encoder::{EncodedFile, FileEncoder};
 pub use reader::{Batches, FileReader, ReadLimits};
+pub use row_groups::{FOOTER_TAIL_BYTES, RowGroups, footer_length};
 pub use settings::WriterSettings;
+pub use small_file::{decode_small_file, encode_small_file};
 pub use trial::choose_encodings;

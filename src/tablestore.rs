@@ -18,6 +18,7 @@ mod counters;
 mod definition;
 mod failure;
 mod get_range;
+mod indexes;
 mod md5_lanes;
 mod row_batch;
 mod row_change;

@@ -27,7 +27,9 @@ fn settled(text: &str, stage: &Stage) -> String {
 #[tokio::test]
 async fn the_help_of_every_command() {
     let stage = Stage::with(On::Disk, &[]).await;
-    for command in ["", "backup", "list", "show", "expire", "cleanup", "sandbox", "demo"] {
+    for command in
+        ["", "backup", "restore", "retry-rejects", "list", "show", "expire", "cleanup", "sandbox", "demo"]
+    {
         let mut arguments: Vec<&str> = if command.is_empty() { vec![] } else { vec![command] };
         arguments.push("--help");
         // Endpoints in the environment would show as defaults.

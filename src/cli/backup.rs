@@ -201,7 +201,7 @@ pub(super) async fn run(args: BackupArgs, output: Output, shutdown: &Shutdown) -
     Ok(summary.exit_code)
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     (0.01..=86_400.0)
         .contains(&seconds)
@@ -210,7 +210,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 /// `auto` is 0.
-fn parse_concurrency(text: &str) -> Result<usize, String> {
+pub(super) fn parse_concurrency(text: &str) -> Result<usize, String> {
     match text {
         "auto" => Ok(0),
         number => match number.parse() {
@@ -221,7 +221,7 @@ fn parse_concurrency(text: &str) -> Result<usize, String> {
 }
 
 /// A size in KiB, rounded up.
-fn parse_bandwidth(text: &str) -> Result<NonZeroU32, String> {
+pub(super) fn parse_bandwidth(text: &str) -> Result<NonZeroU32, String> {
     let kibibytes = size::parse(text)?.div_ceil(1024);
     u32::try_from(kibibytes)
         .ok()
@@ -231,7 +231,7 @@ fn parse_bandwidth(text: &str) -> Result<NonZeroU32, String> {
 
 /// A key as a JSON array: strings, integers, `{"binary": "hex"}`, `"inf_min"` and `"inf_max"` as `{"inf": …}` are
 /// not needed, since a prefix says the same.
-fn parse_key(text: &str) -> Result<PrimaryKey, String> {
+pub(super) fn parse_key(text: &str) -> Result<PrimaryKey, String> {
     let shape = |_| "expected a JSON array such as [\"d-17\", 5] or [{\"binary\": \"00ff\"}]".to_owned();
     let values: Vec<serde_json::Value> =
         serde_json::from_str(text).map_err(|error| shape(error.to_string()))?;

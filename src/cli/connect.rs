@@ -141,6 +141,11 @@ impl StoreArgs {
         objectstore::open(vault, &options)
     }
 
+    /// A place beside the vault, which is made if need be.
+    pub(super) fn open_beside(&self, url: &str, keys: &KeyArgs) -> Result<objectstore::Root> {
+        self.root(url, &StoredArgs::default(), keys, true)
+    }
+
     pub(super) async fn open_or_create(
         &self,
         vault: &str,

@@ -12,22 +12,22 @@ const FREE_PAGE_BYTES: usize = 4 << 20;
 
 /// Checks a file's claims. The reason of a refusal names no values.
 pub fn check(file: &[u8], metadata: &ParquetMetaData, limits: &ReadLimits) -> Result<(), String> {
-    let groups = metadata.row_groups();
+    check_counts(metadata, limits)?;
+    (0..metadata.num_row_groups()).try_for_each(|index| check_row_group(file, 0, metadata, index, limits))
+}
+
+/// Checks what the footer claims about rows and columns, without the pages.
+pub fn check_counts(metadata: &ParquetMetaData, limits: &ReadLimits) -> Result<(), String> {
     let columns = metadata.file_metadata().schema_descr().num_columns();
     if columns > limits.columns {
         return Err(format!("it has {columns} columns, more than {}", limits.columns));
     }
     let mut rows = 0i64;
-    for (index, group) in groups.iter().enumerate() {
+    for (index, group) in metadata.row_groups().iter().enumerate() {
         if group.num_rows() < 0 || group.columns().len() != columns {
             return Err(format!("row group {index} contradicts the schema"));
         }
         rows = rows.checked_add(group.num_rows()).ok_or("the row counts overflow")?;
-        for column in group.columns() {
-            check_chunk(file, column, group.num_rows(), limits).map_err(|reason| {
-                format!("row group {index}, column `{}`: {reason}", column.column_path())
-            })?;
-        }
     }
     if rows != metadata.file_metadata().num_rows() {
         return Err("the row counts of the row groups do not add up".into());
@@ -35,8 +35,25 @@ pub fn check(file: &[u8], metadata: &ParquetMetaData, limits: &ReadLimits) -> Re
     Ok(())
 }
 
+/// Checks every page of a row group in `bytes`, which begin at `start` of the file.
+pub fn check_row_group(
+    bytes: &[u8],
+    start: u64,
+    metadata: &ParquetMetaData,
+    index: usize,
+    limits: &ReadLimits,
+) -> Result<(), String> {
+    let group = metadata.row_groups().get(index).ok_or("there is no such row group")?;
+    for column in group.columns() {
+        check_chunk(bytes, start, column, group.num_rows(), limits)
+            .map_err(|reason| format!("row group {index}, column `{}`: {reason}", column.column_path()))?;
+    }
+    Ok(())
+}
+
 fn check_chunk(
-    file: &[u8],
+    bytes: &[u8],
+    bytes_start: u64,
     column: &ColumnChunkMetaData,
     rows: i64,
     limits: &ReadLimits,
@@ -50,10 +67,11 @@ fn check_chunk(
         return Err(format!("it claims {values} values in {rows} rows"));
     }
     let first = column.dictionary_page_offset().unwrap_or(i64::MAX).min(column.data_page_offset());
-    let mut pages = usize::try_from(first)
+    let mut pages = u64::try_from(first)
         .ok()
+        .and_then(|first| usize::try_from(first.checked_sub(bytes_start)?).ok())
         .zip(usize::try_from(column.compressed_size()).ok())
-        .and_then(|(start, length)| file.get(start..start.checked_add(length)?))
+        .and_then(|(start, length)| bytes.get(start..start.checked_add(length)?))
         .ok_or("it lies outside of the file")?;
     let mut values_left = values as usize;
     let mut uncompressed_left =

@@ -126,17 +126,14 @@ impl FileReader {
     /// `Internal` for a row group that is not there.
     pub fn row_group_batches(&self, row_groups: Vec<usize>) -> Result<Batches> {
         let groups = self.metadata.metadata().row_groups();
-        let mut row_bytes = 1;
+        let mut batch_rows = self.limits.batch_rows;
         for index in &row_groups {
             let group = groups.get(*index).ok_or_else(|| {
                 Error::new(Kind::Internal, "read a row group")
                     .because(format!("there is no row group {index}"))
             })?;
-            row_bytes = row_bytes.max(mean_row_bytes(group));
+            batch_rows = batch_rows.min(rows_per_batch(group, &self.limits));
         }
-        let batch_rows = usize::try_from(self.limits.batch_bytes / row_bytes)
-            .unwrap_or(usize::MAX)
-            .clamp(1, self.limits.batch_rows.max(1));
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
                 .with_batch_size(batch_rows)
@@ -147,7 +144,7 @@ impl FileReader {
 
 /// Record batches of a file; ends after the first error.
 pub struct Batches {
-    reader: Option<ParquetRecordBatchReader>,
+    pub(super) reader: Option<ParquetRecordBatchReader>,
 }
 
 impl Iterator for Batches {
@@ -163,6 +160,12 @@ impl Iterator for Batches {
     }
 }
 
+/// Rows per batch of a row group, so that a batch stays about below the limit.
+pub(super) fn rows_per_batch(group: &RowGroupMetaData, limits: &ReadLimits) -> usize {
+    let rows = usize::try_from(limits.batch_bytes / mean_row_bytes(group).max(1)).unwrap_or(usize::MAX);
+    rows.clamp(1, limits.batch_rows.max(1))
+}
+
 /// Decoded bytes of a row, going by what the row group claims about itself.
 fn mean_row_bytes(group: &RowGroupMetaData) -> u64 {
     let bytes: i64 = group.columns().iter().fold(0, |sum, column| {
@@ -175,7 +178,7 @@ fn mean_row_bytes(group: &RowGroupMetaData) -> u64 {
 }
 
 /// The footer without its length and magic.
-fn footer<'a>(bytes: &'a [u8], limits: &ReadLimits) -> std::result::Result<&'a [u8], String> {
+pub(super) fn footer<'a>(bytes: &'a [u8], limits: &ReadLimits) -> std::result::Result<&'a [u8], String> {
     let Some((rest, tail)) = bytes.split_last_chunk::<8>() else {
         return Err("it is too short".into());
     };
@@ -196,7 +199,7 @@ fn footer<'a>(bytes: &'a [u8], limits: &ReadLimits) -> std::result::Result<&'a [
 }
 
 /// Runs the Parquet crate on foreign bytes; a panic is an error of the file.
-fn no_panic<T>(run: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Result<T> {
+pub(super) fn no_panic<T>(run: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.doing(Kind::Corrupt, "read a Parquet file"),
         Err(_) => Err(refused("the Parquet reader gave up on it".into())),
@@ -204,6 +207,6 @@ fn no_panic<T>(run: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Re
 }
 
 #[cold]
-fn refused(reason: String) -> Error {
+pub(super) fn refused(reason: String) -> Error {
     Error::new(Kind::Corrupt, "read a Parquet file").because(reason)
 }

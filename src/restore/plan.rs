@@ -1,0 +1,396 @@
+//! What a restore would do, found out without a write.
+
+use std::sync::Arc;
+
+use object_store::path::Path;
+use serde::Serialize;
+
+use super::options::{AutoIncrement, OnConflict, RestoreOptions};
+use super::presplit::partition_bounds;
+use super::selection::Selection;
+use super::{Job, Restored, target};
+use crate::catalog::{
+    Consistency, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog, RowCounts, RunPath,
+    RunState, StartedRestore, Vault, find_runs, read_file_list,
+};
+use crate::model::{KeyPart, KeyRange, TableDefinition, TableOptions};
+use crate::objectstore::UploadStore;
+use crate::tablestore::{MAX_BATCH_DATA, MAX_BATCH_ROWS, TableStore};
+use crate::{Error, Kind, Result};
+
+/// Data that one write capacity unit pays for, per row (service: billing is in steps of 4 KB).
+const BYTES_PER_UNIT: u64 = 4_096;
+
+/// Backup and target, looked at.
+pub(super) struct Prepared {
+    pub store: Arc<dyn UploadStore>,
+    pub path: RunPath,
+    pub manifest: Manifest,
+    pub entries: Vec<FileEntry>,
+    /// The keys that are written.
+    pub key_range: KeyRange,
+    /// About how many rows those are, and how many bytes by the data-size rule.
+    pub rows: u64,
+    pub data_bytes: u64,
+    pub unit_count: usize,
+    /// The table in the end.
+    pub wanted: TableDefinition,
+    /// Where a new one is cut.
+    pub bounds: Vec<KeyPart>,
+    pub selection: Arc<Selection>,
+    pub found: Found,
+    pub again: bool,
+    on_conflict: Option<OnConflict>,
+    auto_increment: AutoIncrement,
+    columns: Option<Vec<String>>,
+}
+
+/// What is where the rows are to go.
+pub(super) enum Found {
+    Nothing,
+    /// A table as it should be, without rows; or one that an attempt made and died.
+    Empty(Box<TableDefinition>),
+    /// A table that the user wants to be written into as it is.
+    HasRows(Box<TableDefinition>),
+    Unfinished {
+        started: Box<StartedRestore>,
+        done: RowCounts,
+    },
+    Finished {
+        started: Box<StartedRestore>,
+        finished: FinishedRestore,
+    },
+}
+
+/// What a restore would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestorePlan {
+    /// Instance and table that the backup is of.
+    pub source: String,
+    /// The run.
+    pub run: String,
+    /// What its rows are worth together.
+    pub consistency: Consistency,
+    /// Table that is written to.
+    pub target: String,
+    /// What is there now.
+    pub target_state: TargetState,
+    /// Partitions that a new table begins with.
+    pub partitions: usize,
+    /// Rows to write; about, where a key range cuts files.
+    pub rows: u64,
+    /// Rows that earlier attempts have written.
+    pub rows_done: u64,
+    /// Their bytes by the service's data-size rule; of all columns and versions.
+    pub data_bytes: u64,
+    /// Bytes of the data files that are read.
+    pub stored_bytes: u64,
+    /// Row groups to write.
+    pub row_groups: usize,
+    /// About how many requests it takes.
+    pub requests: u64,
+    /// About how many write capacity units it takes.
+    pub write_capacity_units: u64,
+    /// Things about the restored table that its user should know.
+    pub notes: Vec<String>,
+}
+
+/// What is where the rows are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// No table: it is created.
+    Absent,
+    /// A table of that kind without rows.
+    Empty,
+    /// A table that is written into as it is.
+    Existing,
+    /// An interrupted restore of this run, which goes on.
+    Unfinished,
+    /// The table is restored already: nothing is written.
+    Finished,
+}
+
+impl Prepared {
+    /// Reads the backup's documents, then looks at the target. Writes nothing.
+    pub(super) async fn look(
+        client: &TableStore,
+        vault: &Vault,
+        job: &Job,
+        options: &RestoreOptions,
+    ) -> Result<Prepared> {
+        let store: Arc<dyn UploadStore> = vault.store().clone();
+        let (path, manifest) = pick_run(vault, job, options).await?;
+        let entries = read_file_list(&*store, &path, &manifest).await?;
+        let wanted = target::wanted(&manifest, &job.target, options);
+        let key_range = options.key_range(&manifest.key_range, &wanted.primary_key)?;
+        let selection = Selection {
+            columns: options.columns.clone().map(|columns| columns.into_iter().collect()),
+            flatten: options.flatten,
+            reassigned: target::reassigned_column(&wanted),
+        };
+        if options.on_conflict == Some(OnConflict::Overwrite) {
+            refuse_to_lose_columns(&manifest, options, &job.target)?;
+        }
+        let inside = entries
+            .iter()
+            .filter(|entry| entry.range.start < key_range.end && entry.range.end > key_range.start);
+        let (mut rows, mut data_bytes, mut unit_count) = (0, 0, 0);
+        for entry in inside {
+            rows += entry.rows;
+            data_bytes += entry.logical_bytes;
+            unit_count += entry.file.as_ref().map_or(0, |file| file.row_groups);
+        }
+        let mut columns = options.columns.clone();
+        columns.iter_mut().for_each(|columns| columns.sort());
+        let mut prepared = Prepared {
+            bounds: partition_bounds(&entries, &key_range),
+            store,
+            path,
+            manifest,
+            entries,
+            key_range,
+            rows,
+            data_bytes,
+            unit_count,
+            wanted,
+            selection: Arc::new(selection),
+            found: Found::Nothing,
+            again: false,
+            on_conflict: options.on_conflict,
+            auto_increment: options.auto_increment,
+            columns,
+        };
+        prepared.found = prepared.look_at_target(client, vault, job, options).await?;
+        prepared.again = options.again && !matches!(prepared.found, Found::Unfinished { .. });
+        Ok(prepared)
+    }
+
+    async fn look_at_target(
+        &self,
+        client: &TableStore,
+        vault: &Vault,
+        job: &Job,
+        options: &RestoreOptions,
+    ) -> Result<Found> {
+        let Some(there) = target::describe(client, &job.target).await? else { return Ok(Found::Nothing) };
+        let there = Box::new(there.definition);
+        let root = self.root(job, vault);
+        let log = RestoreLog::newest(&root.0, &root.1, &self.binding(client, &there)).await?;
+        match (log.started().await?.map(Box::new), log.finished().await?) {
+            (Some(started), Some(finished)) if !options.again => {
+                return Ok(Found::Finished { started, finished });
+            }
+            (Some(started), None) => {
+                if self.selection.reassigned.is_some() {
+                    return Err(Error::new(Kind::Usage, "go on with the restore")
+                        .on(format!("into table `{}`", job.target))
+                        .because(
+                            "it was interrupted, and rows with keys of the service's own cannot be told from others",
+                        )
+                        .hint("nothing was written; delete the table and run the same command again"));
+                }
+                let mut done = RowCounts::default();
+                log.all_done().await?.iter().for_each(|unit| done += unit.rows);
+                return Ok(Found::Unfinished { started, done });
+            }
+            _ => {}
+        }
+        target::guard(client, &there, &self.wanted, options.on_conflict).await?;
+        Ok(match options.on_conflict {
+            None => Found::Empty(there),
+            Some(_) => Found::HasRows(there),
+        })
+    }
+
+    /// The options of the table that is written to, but for those of the load.
+    pub(super) fn options_of_target(&self) -> &TableOptions {
+        match &self.found {
+            Found::Nothing | Found::Empty(_) => &self.wanted.options,
+            Found::HasRows(there) => &there.options,
+            Found::Unfinished { started, .. } | Found::Finished { started, .. } => &started.at_end.options,
+        }
+    }
+
+    /// What a restore into `there` is bound to.
+    pub(super) fn binding(&self, client: &TableStore, there: &TableDefinition) -> RestoreBinding {
+        RestoreBinding {
+            source: self.manifest.source.clone(),
+            table: self.manifest.table.name.clone(),
+            run: self.manifest.run.clone(),
+            target_instance: client.instance().to_owned(),
+            target_table: there.name.clone(),
+            target_creation_time: there.creation_time,
+            key_range: self.key_range.clone(),
+            columns: self.columns.clone(),
+            flatten: self.selection.flatten,
+            auto_increment: self.auto_increment.to_string(),
+            on_conflict: self.on_conflict.map(|policy| policy.to_string()),
+        }
+    }
+
+    /// Where logs are.
+    pub(super) fn root(&self, job: &Job, vault: &Vault) -> (Arc<dyn UploadStore>, Path) {
+        match &job.state {
+            Some(state) => (state.store.clone(), state.prefix.clone()),
+            None => (vault.store().clone(), job.table.prefix()),
+        }
+    }
+
+    /// The log of a restore that was started.
+    pub(super) async fn log(&self, job: &Job, vault: &Vault, started: &StartedRestore) -> Result<RestoreLog> {
+        let root = self.root(job, vault);
+        RestoreLog::newest(&root.0, &root.1, &started.binding).await
+    }
+
+    /// The outcome of a restore whose rows came to `rows`.
+    pub(super) fn outcome(&self, started: &StartedRestore, log: &RestoreLog, rows: RowCounts) -> Restored {
+        Restored {
+            target: self.wanted.name.clone(),
+            run: self.manifest.run.clone(),
+            created: started.created,
+            finished_before: false,
+            rows,
+            resumed: RowCounts::default(),
+            notes: self.notes(&started.at_end),
+            log: log.prefix().to_string(),
+        }
+    }
+
+    pub(super) fn describe(&self, options: &RestoreOptions) -> RestorePlan {
+        let (target_state, rows_done) = match &self.found {
+            Found::Nothing => (TargetState::Absent, 0),
+            Found::Empty(_) => (TargetState::Empty, 0),
+            Found::HasRows(_) => (TargetState::Existing, 0),
+            Found::Unfinished { done, .. } => (TargetState::Unfinished, done.all()),
+            Found::Finished { finished, .. } => (TargetState::Finished, finished.rows.all()),
+        };
+        let at_end = match &self.found {
+            Found::HasRows(there) => there,
+            Found::Unfinished { started, .. } | Found::Finished { started, .. } => &started.at_end,
+            Found::Nothing | Found::Empty(_) => &self.wanted,
+        };
+        let left = self.rows.saturating_sub(rows_done);
+        let row_bytes = self.data_bytes / self.rows.max(1);
+        let data_left = row_bytes * left;
+        let inside = |entry: &&FileEntry| {
+            entry.range.start < self.key_range.end && entry.range.end > self.key_range.start
+        };
+        let files = self.entries.iter().filter(inside).filter_map(|entry| entry.file.as_ref());
+        RestorePlan {
+            source: format!("{}/{}", self.manifest.source.instance, self.manifest.table.name),
+            run: self.manifest.run.to_string(),
+            consistency: self.manifest.consistency,
+            target: self.wanted.name.clone(),
+            target_state,
+            partitions: if target_state == TargetState::Absent { self.bounds.len() + 1 } else { 0 },
+            rows: self.rows,
+            rows_done,
+            data_bytes: self.data_bytes,
+            stored_bytes: files.map(|file| file.bytes).sum(),
+            row_groups: self.unit_count,
+            requests: left.div_ceil(MAX_BATCH_ROWS as u64).max(data_left.div_ceil(MAX_BATCH_DATA as u64)),
+            write_capacity_units: left * row_bytes.div_ceil(BYTES_PER_UNIT).max(1),
+            notes: {
+                debug_assert_eq!(options.on_conflict, self.on_conflict, "made for these options");
+                self.notes(at_end)
+            },
+        }
+    }
+
+    /// What a careful user would want to be told about the table as it will be.
+    fn notes(&self, at_end: &TableDefinition) -> Vec<String> {
+        let mut notes = Vec::new();
+        let source = &self.manifest.table;
+        if let Some(column) = source.primary_key.iter().find(|column| column.auto_increment) {
+            notes.push(match self.auto_increment {
+                AutoIncrement::Integer => format!(
+                    "`{}` was an auto-increment column; here it is a plain INTEGER with the original values, and new \
+                     rows need values of their own (`--auto-increment reassign` gives new keys instead)",
+                    column.name
+                ),
+                AutoIncrement::Reassign => format!(
+                    "`{}` has new values, assigned by the service; which old key became which is in `mapping/`",
+                    column.name
+                ),
+            });
+        }
+        if let Some(seconds) = at_end.options.time_to_live.filter(|seconds| *seconds > 0) {
+            notes.push(format!(
+                "the table has its time to live of {seconds} s again: cells that are older are gone for readers"
+            ));
+        }
+        if let Some(columns) = &self.manifest.projection {
+            notes.push(format!(
+                "the backup is a projection: of the attributes it has {} alone",
+                columns.join(", ")
+            ));
+        }
+        if self.selection.flatten {
+            notes
+                .push("older versions and the original timestamps were not written (`--flatten`)".to_owned());
+        }
+        let reserved = source.reserved;
+        if at_end.reserved != reserved
+            && (reserved.read, reserved.write) != (0, 0)
+            && !matches!(self.found, Found::HasRows(_))
+        {
+            notes.push(format!(
+                "the source had {} read and {} write capacity units reserved, this table has none (`--keep-reserved`)",
+                reserved.read, reserved.write
+            ));
+        }
+        if at_end.stream.is_some() && !matches!(self.found, Found::HasRows(_)) {
+            notes.push("its Stream is a new one: it begins behind the restore".to_owned());
+        }
+        if let Found::HasRows(there) = &self.found {
+            if there.stream.is_some() {
+                notes.push("the table has a Stream: what was written is in it".to_owned());
+            }
+            let versions = |definition: &TableDefinition| definition.options.max_versions.unwrap_or(1);
+            if versions(there) < versions(source) && !self.selection.flatten {
+                notes.push(format!(
+                    "the table keeps {} versions, the backup has up to {}: the older ones are not kept",
+                    versions(there),
+                    versions(source)
+                ));
+            }
+        }
+        notes
+    }
+}
+
+/// Whole rows are replaced: with some columns alone that would delete the others.
+fn refuse_to_lose_columns(manifest: &Manifest, options: &RestoreOptions, target: &str) -> Result<()> {
+    let what = match (&manifest.projection, &options.columns) {
+        (Some(_), _) => "the backup is a projection",
+        (None, Some(_)) => "not all columns are written",
+        (None, None) => return Ok(()),
+    };
+    Err(Error::new(Kind::Usage, "overwrite rows")
+        .on(format!("of table `{target}`"))
+        .because(format!("{what}: the other columns of the rows would be lost"))
+        .hint("nothing was written; `--into-existing merge` leaves them"))
+}
+
+/// The run that was asked for, or the newest one.
+async fn pick_run(vault: &Vault, job: &Job, options: &RestoreOptions) -> Result<(RunPath, Manifest)> {
+    let runs = find_runs(&**vault.store(), &job.table).await?;
+    let picked = runs.into_iter().rev().find_map(|run| match run {
+        RunState::Committed(path, manifest)
+            if options.run.as_ref().is_none_or(|wanted| *wanted == path.run) =>
+        {
+            Some((path, *manifest))
+        }
+        _ => None,
+    });
+    picked.ok_or_else(|| {
+        let what = match &options.run {
+            Some(run) => format!("find run {run}"),
+            None => "find a committed backup".to_owned(),
+        };
+        Error::new(Kind::NotFound, what)
+            .on(format!("of table `{}` in {}", job.table.table, vault.url()))
+            .hint("`otsvault list` shows what is there, unfinished runs included")
+    })
+}
