@@ -26,8 +26,7 @@ pub struct BackupOptions {
     /// Bytes per part of a multipart upload; `None` takes what `memory_bytes` allows, up to 16 MiB. At least 100 KiB (OSS
     /// limit), never more than the memory allows. Every part is a billed request.
     pub part_bytes: Option<u64>,
-    /// zstd level, 1 to 22. Default 1; levels above take more
-    /// memory too (benches/README.md).
+    /// zstd level, 1 to 22. Default 1; levels above take more memory too.
     pub zstd_level: i32,
     /// First key to copy, inclusive; may be a prefix. `None` starts at the first key.
     pub from_key: Option<PrimaryKey>,

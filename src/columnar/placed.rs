@@ -127,8 +127,8 @@ impl BatchBuilder {
     }
 
     /// Adds the row that was read last, with [expected](BatchBuilder::expected) cells, if it has them, in
-    /// [`BatchBuilder::placed_cells`]. The same as [`BatchBuilder::append`] of all its cells in a third of the time
-    /// (benches/pipeline.rs). Whether it was such a row.
+    /// [`BatchBuilder::placed_cells`]. The same as [`BatchBuilder::append`] of all its cells, but
+    /// quicker (benches/pipeline.rs). Whether it was such a row.
     ///
     /// # Errors
     /// Those of [`BatchBuilder::append`]; `Internal` as well for cells that another builder expected.

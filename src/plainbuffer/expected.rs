@@ -102,7 +102,7 @@ impl ExpectedCells {
         self.read_by(Tables, rest, row_crc, sink)
     }
 
-    /// Everything in one function that may use these instructions: 2 to 3 times as fast as a call per checksum.
+    /// Everything in one function that may use these instructions, so that a checksum is no call.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "pclmulqdq,avx2,bmi2")]
     fn read_carry_less<'a>(
