@@ -1,12 +1,15 @@
-//! The adaptive limit on requests in flight against fixed ones: small pages from the sandbox under added latency, with and
-//! without a limit per second that the client is not told, and what a burst of refusals does.
+//! The adaptive limit on requests in flight against fixed ones: small pages from the sandbox under added latency, from a service
+//! without a limit of its own, from one that works on so many requests at once and lets the others wait, and from one that refuses
+//! more than so many per second; the client is told none of it. And what a burst of refusals does.
 //!
-//! Client and sandbox share the process and its cores. Options through the environment: `SECONDS` (4) measured per
-//! setting, `WARM_UP` (6) seconds before the adaptive one is measured, `FIXED` (1,2,4,8,16,32,64), `HIDDEN` (150) requests
-//! per second.
+//! Client and sandbox share the process and its cores. The best fixed setting and the adaptive one are measured in turns, so
+//! that what else the machine does hits both; medians. Options through the environment: `SECONDS` (4) measured per setting and turn,
+//! `ROUNDS` (3) turns, `WARM_UP` (6) seconds before the adaptive one is measured, `FIXED` (1,2,4,8,16,32,64), `PLACES` (8) requests at
+//! once, `HIDDEN` (150) requests per second.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 use otsvault::credentials::Credentials;
 use otsvault::model::KeyRange;
 use otsvault::runtime::ConcurrencyLimit;
-use otsvault::sandbox::faults::{Action, Rule, Service, When};
+use otsvault::sandbox::faults::{self, Action, Rule, When};
 use otsvault::sandbox::{Sandbox, SandboxOptions};
 use otsvault::tablestore::{RangeRequest, TableStore, TableStoreConfig};
 use tokio::task::JoinSet;
@@ -27,80 +30,100 @@ const ADAPTIVE: ConcurrencyLimit = ConcurrencyLimit::Adaptive { floor: 1, ceilin
 async fn main() {
     // Without `--bench` somebody only wants to know that it runs.
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (seconds, warm_up, fixed) =
-        if is_bench { ("4", "6", "1,2,4,8,16,32,64") } else { ("0.1", "0.1", "4") };
+    let (seconds, rounds, warm_up, fixed) =
+        if is_bench { ("4", "3", "6", "1,2,4,8,16,32,64") } else { ("0.1", "1", "0.1", "4") };
     let measured = Duration::from_secs_f64(number(&option("SECONDS", seconds)));
     let warm_up = Duration::from_secs_f64(number(&option("WARM_UP", warm_up)));
+    let rounds = number(&option("ROUNDS", rounds)) as usize;
     let fixed: Vec<u32> = option("FIXED", fixed).split(',').map(|text| number(text) as u32).collect();
+    let places = number(&option("PLACES", "8")) as u32;
     let hidden = number(&option("HIDDEN", "150")) as u32;
 
     println!(
-        "| latency | hidden limit | best fixed | its pages/s | adaptive pages/s | of best | limit reached | refused/s |"
+        "| latency | service | best fixed | its pages/s | adaptive pages/s | of best | limit reached | refused/s |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for latency in [5, 20, 50] {
-        for hidden in [None, Some(hidden)] {
-            let service = Stage::start(latency, hidden).await;
+        for service in [Service::Unlimited, Service::Places(places), Service::PerSecond(hidden)] {
+            let stage = Stage::start(latency, service).await;
             let mut best = (0, 0.0);
             for setting in &fixed {
-                let load = service.load(ConcurrencyLimit::Fixed(*setting));
-                tokio::time::sleep(measured / 4).await;
-                let rate = load.rate(measured).await.pages;
+                let client = stage.client(ConcurrencyLimit::Fixed(*setting));
+                let rate = stage.rate(&client, measured / 4, measured).await.pages;
                 if rate > best.1 {
                     best = (*setting, rate);
                 }
             }
-            let load = service.load(ADAPTIVE);
-            tokio::time::sleep(warm_up).await;
-            let rate = load.rate(measured).await;
+            let fixed = stage.client(ConcurrencyLimit::Fixed(best.0));
+            let adaptive = stage.client(ADAPTIVE);
+            stage.rate(&adaptive, warm_up, Duration::ZERO).await;
+            let (mut of_fixed, mut of_adaptive, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                of_fixed.push(stage.rate(&fixed, measured / 4, measured).await.pages);
+                let rate = stage.rate(&adaptive, measured / 4, measured).await;
+                of_adaptive.push(rate.pages);
+                refused.push(rate.refused);
+            }
+            let (of_fixed, of_adaptive) = (median(of_fixed), median(of_adaptive));
             println!(
-                "| {latency} ms | {} | {} | {:.0} | {:.0} | {:.2} | {} | {:.1} |",
-                hidden.map_or("none".to_owned(), |hidden| format!("{hidden}/s")),
+                "| {latency} ms | {service} | {} | {of_fixed:.0} | {of_adaptive:.0} | {:.2} | {} | {:.1} |",
                 best.0,
-                best.1,
-                rate.pages,
-                rate.pages / best.1,
-                load.client.concurrency().limit(),
-                rate.refused,
+                of_adaptive / of_fixed,
+                adaptive.concurrency().limit(),
+                median(refused),
             );
         }
     }
 
     println!("\n| moment | limit | in flight |");
     println!("|---|---|---|");
-    let service = Stage::start(20, None).await;
-    let load = service.load(ConcurrencyLimit::Adaptive { floor: 1, ceiling: 32 });
+    let stage = Stage::start(20, Service::Unlimited).await;
+    let client = stage.client(ConcurrencyLimit::Adaptive { floor: 1, ceiling: 32 });
+    let _callers = stage.callers(&client);
     let show = |moment: &str| {
-        let concurrency = load.client.concurrency();
+        let concurrency = client.concurrency();
         println!("| {moment} | {} | {} |", concurrency.limit(), concurrency.in_flight());
     };
-    let reaches = load.client.concurrency().reaches(28);
+    let reaches = client.concurrency().reaches(28);
     let _ = tokio::time::timeout(warm_up * 5, reaches).await;
     show("before");
     let busy = Action::error(503, "OTSServerBusy", "Server is busy.");
-    service.sandbox.faults().clear();
-    service.sandbox.faults().add(Rule::new(busy).on(Service::TableStore, "GetRange"));
+    stage.sandbox.faults().clear();
+    stage.sandbox.faults().add(rule(busy));
     tokio::time::sleep(Duration::from_millis(100)).await;
     show("0.1 s into refusing everything");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     show("1.6 s into it");
-    service.sandbox.faults().clear();
-    service.slow_down(20);
+    stage.sandbox.faults().clear();
+    stage.slow_down(20);
     let began = Instant::now();
-    let _ = tokio::time::timeout(warm_up * 20, load.client.concurrency().reaches(28)).await;
+    let _ = tokio::time::timeout(warm_up * 20, client.concurrency().reaches(28)).await;
     show(&format!("{:.1} s after it ended", began.elapsed().as_secs_f64()));
+}
+
+/// What the client is not told.
+#[derive(Clone, Copy)]
+enum Service {
+    Unlimited,
+    /// Works on so many requests at once; the others wait.
+    Places(u32),
+    /// Refuses more than so many per second.
+    PerSecond(u32),
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Service::Unlimited => f.write_str("no limit"),
+            Service::Places(places) => write!(f, "{places} at once"),
+            Service::PerSecond(rate) => write!(f, "{rate}/s"),
+        }
+    }
 }
 
 struct Stage {
     sandbox: Sandbox,
     request: RangeRequest,
-}
-
-/// Callers at work; they stop when this is dropped.
-struct Load {
-    client: TableStore,
-    pages: Arc<AtomicU64>,
-    _callers: JoinSet<()>,
 }
 
 /// Per second.
@@ -109,8 +132,12 @@ struct Rate {
     refused: f64,
 }
 
+fn rule(action: Action) -> Rule {
+    Rule::new(action).on(faults::Service::TableStore, "GetRange")
+}
+
 impl Stage {
-    async fn start(latency_ms: u64, hidden: Option<u32>) -> Stage {
+    async fn start(latency_ms: u64, service: Service) -> Stage {
         let tables = vec!["t=iot:rows=1000,seed=7".parse().expect("a table")];
         let options = SandboxOptions { tables, ..SandboxOptions::default() };
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
@@ -121,22 +148,30 @@ impl Stage {
         let range = KeyRange::all(key_names.len());
         let request = RangeRequest { limit: Some(5), ..RangeRequest::everything("t", key_names, range) };
         let stage = Stage { sandbox, request };
-        if let Some(hidden) = hidden {
-            let busy = Action::error(503, "OTSServerBusy", "Server is busy.");
-            let rule = Rule::new(busy).on(Service::TableStore, "GetRange").key("t");
-            stage.sandbox.faults().add(rule.when(When::AbovePerSecond(hidden)));
+        match service {
+            Service::Unlimited => {}
+            Service::Places(in_flight) => {
+                stage.sandbox.faults().add(rule(Action::Limit { in_flight, queue: true }));
+            }
+            Service::PerSecond(rate) => {
+                let busy = Action::error(503, "OTSServerBusy", "Server is busy.");
+                stage.sandbox.faults().add(rule(busy).key("t").when(When::AbovePerSecond(rate)));
+            }
         }
         stage.slow_down(latency_ms);
         stage
     }
 
     fn slow_down(&self, latency_ms: u64) {
-        let delay = Action::Delay(Duration::from_millis(latency_ms));
-        self.sandbox.faults().add(Rule::new(delay).on(Service::TableStore, "GetRange"));
+        self.sandbox.faults().add(rule(Action::Delay(Duration::from_millis(latency_ms))));
     }
 
-    fn load(&self, concurrency: ConcurrencyLimit) -> Load {
-        let client = TableStore::new(config(&self.sandbox, concurrency)).expect("a client");
+    fn client(&self, concurrency: ConcurrencyLimit) -> TableStore {
+        TableStore::new(config(&self.sandbox, concurrency)).expect("a client")
+    }
+
+    /// Callers at work; they stop when the set is dropped.
+    fn callers(&self, client: &TableStore) -> (JoinSet<()>, Arc<AtomicU64>) {
         let pages = Arc::new(AtomicU64::new(0));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
@@ -148,22 +183,28 @@ impl Stage {
                 }
             });
         }
-        Load { client, pages, _callers: callers }
+        (callers, pages)
     }
-}
 
-impl Load {
-    async fn rate(&self, time: Duration) -> Rate {
-        let (pages, refused) = (self.pages.load(Relaxed), self.client.counters().throttles);
+    /// Lets a client work, and looks at it for `time` after `settle`.
+    async fn rate(&self, client: &TableStore, settle: Duration, time: Duration) -> Rate {
+        let (_callers, pages) = self.callers(client);
+        tokio::time::sleep(settle).await;
+        let (pages_before, refused_before) = (pages.load(Relaxed), client.counters().throttles);
         let began = Instant::now();
         tokio::time::sleep(time).await;
         let seconds = began.elapsed().as_secs_f64();
         let per_second = |now: u64, before: u64| (now - before) as f64 / seconds;
         Rate {
-            pages: per_second(self.pages.load(Relaxed), pages),
-            refused: per_second(self.client.counters().throttles, refused),
+            pages: per_second(pages.load(Relaxed), pages_before),
+            refused: per_second(client.counters().throttles, refused_before),
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn config(sandbox: &Sandbox, concurrency: ConcurrencyLimit) -> TableStoreConfig {
