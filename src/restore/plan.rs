@@ -10,8 +10,8 @@ use super::presplit::partition_bounds;
 use super::selection::Selection;
 use super::{Job, Restored, target};
 use crate::catalog::{
-    Consistency, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog, RowCounts, RunPath,
-    RunState, StartedRestore, Vault, find_runs, read_file_list,
+    Consistency, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog, RowCounts, RunKind,
+    RunPath, RunState, StartedRestore, Vault, find_runs, read_file_list,
 };
 use crate::model::{KeyPart, KeyRange, TableDefinition, TableOptions};
 use crate::objectstore::UploadStore;
@@ -121,6 +121,7 @@ impl Prepared {
     ) -> Result<Prepared> {
         let store: Arc<dyn UploadStore> = vault.store().clone();
         let (path, manifest) = pick_run(vault, job, options).await?;
+        refuse_deltas(&manifest)?;
         let entries = read_file_list(&*store, &path, &manifest).await?;
         let wanted = target::wanted(&manifest, &job.target, options);
         let key_range = options.key_range(&manifest.key_range, &wanted.primary_key)?;
@@ -360,6 +361,17 @@ impl Prepared {
     }
 }
 
+/// The rows of an exact base are those of its files with the records of its delta 0 folded into them.
+fn refuse_deltas(manifest: &Manifest) -> Result<()> {
+    match (manifest.kind, &manifest.delta) {
+        (RunKind::Base, None) => Ok(()),
+        _ => Err(Error::new(Kind::Unsupported, "restore")
+            .on(format!("run {} of table `{}`", manifest.run, manifest.table.name))
+            .because("it has Stream records, which this otsvault does not fold into rows")
+            .hint("nothing was written; use a newer otsvault, or `--run` with a base that has none")),
+    }
+}
+
 /// Whole rows are replaced: with some columns alone that would delete the others.
 fn refuse_to_lose_columns(manifest: &Manifest, options: &RestoreOptions, target: &str) -> Result<()> {
     let what = match (&manifest.projection, &options.columns) {
@@ -393,4 +405,21 @@ async fn pick_run(vault: &Vault, job: &Job, options: &RestoreOptions) -> Result<
             .on(format!("of table `{}` in {}", job.table.table, vault.url()))
             .hint("`otsvault list` shows what is there, unfinished runs included")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_with_stream_records_is_not_restored_without_them() {
+        let fixture = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let mut manifest = fixture(include_str!("../../tests/fixtures/manifest-v1.json"));
+        let parse = |manifest: &serde_json::Value| Manifest::parse(manifest.to_string().as_bytes()).unwrap();
+        assert!(refuse_deltas(&parse(&manifest)).is_ok());
+        let delta = fixture(include_str!("../../tests/fixtures/delta-manifest-v1.json"));
+        manifest["delta"] = delta["delta"].clone();
+        manifest["consistency"] = "exact".into();
+        assert_eq!(refuse_deltas(&parse(&manifest)).unwrap_err().kind(), Kind::Unsupported);
+    }
 }
