@@ -10,6 +10,7 @@ mod key;
 mod middle;
 mod range;
 mod record_sum;
+mod row_image;
 mod row_sum;
 mod stream_record;
 
@@ -21,5 +22,6 @@ pub use definition::{
 pub use key::{KeyPart, PrimaryKey, PrimaryKeyValue};
 pub use range::KeyRange;
 pub use record_sum::RecordHasher;
+pub use row_image::{FoldRules, RowImage};
 pub use row_sum::{RowHasher, RowSum};
 pub use stream_record::{RecordPlace, RecordType, StreamRecord};
