@@ -180,11 +180,10 @@ pub fn restore_all<'a>(
     options: &'a RestoreOptions,
     runtime: &'a Runtime,
 ) -> impl Stream<Item = (usize, Result<Restored>)> + 'a {
-    let at_once = options.tables_at_once.min(jobs.len()).max(1);
-    let share = options.memory_bytes / at_once as u64;
+    let (at_once, share) = options.shares(jobs.len());
     let one = move |(index, (job, progress)): (usize, &'a (Job, Arc<RestoreProgress>))| async move {
         let runtime = Runtime { progress: progress.clone(), ..runtime.clone() };
-        let options = RestoreOptions { memory_bytes: share.max(64 << 20), ..options.clone() };
+        let options = RestoreOptions { memory_bytes: share, ..options.clone() };
         (index, restore(client, vault, job, &options, &runtime).await)
     };
     futures::stream::iter(jobs.iter().enumerate()).map(one).buffer_unordered(at_once)

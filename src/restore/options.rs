@@ -100,6 +100,14 @@ impl RestoreOptions {
         Ok(())
     }
 
+    /// How many of `tables` are written at the same time, and the memory of each: no less than one needs, so that fewer
+    /// are where the memory is short.
+    pub(super) fn shares(&self, tables: usize) -> (usize, u64) {
+        let affordable = usize::try_from(self.memory_bytes / SMALLEST_MEMORY).unwrap_or(usize::MAX);
+        let at_once = self.tables_at_once.min(tables).min(affordable).max(1);
+        (at_once, self.memory_bytes / at_once as u64)
+    }
+
     /// The keys to write: those that were asked for, as far as the run has them.
     ///
     /// # Errors
@@ -267,6 +275,15 @@ mod tests {
         for policy in ["integer", "reassign"] {
             assert_eq!(policy.parse::<AutoIncrement>().unwrap().to_string(), policy);
         }
+    }
+
+    #[test]
+    fn many_tables_share_the_memory_and_fewer_run_where_it_is_short() {
+        let with = |memory_bytes| RestoreOptions { memory_bytes, ..RestoreOptions::default() };
+        assert_eq!(with(512 << 20).shares(9), (4, 128 << 20));
+        assert_eq!(with(512 << 20).shares(1), (1, 512 << 20));
+        assert_eq!(with(150 << 20).shares(9), (2, 75 << 20));
+        assert_eq!(with(64 << 20).shares(9), (1, 64 << 20));
     }
 
     #[test]
