@@ -17,7 +17,7 @@ use super::column::{ColumnChunk, PageCompressor};
 use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
 use crate::columnar::{ColumnPlan, Encoding, arrow_schema, record_encodings, record_schema};
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// Encodes one file. Rows must come in primary key order, since the footer says so.
 ///
@@ -25,6 +25,7 @@ use crate::error::{Context, Kind, Result};
 /// still growing.
 pub struct FileEncoder {
     writer: SerializedFileWriter<Sink>,
+    schema: SchemaRef,
     /// The open row group: the columns before `_overflow`, and that.
     columns: Vec<ColumnChunk>,
     overflow: OverflowChunks,
@@ -111,6 +112,7 @@ impl FileEncoder {
         let (columns, overflow, writer) = start().doing(Kind::Internal, "start a Parquet file")?;
         Ok(FileEncoder {
             writer,
+            schema: schema.clone(),
             columns,
             overflow,
             open_rows: 0,
@@ -122,7 +124,14 @@ impl FileEncoder {
     }
 
     /// Encodes a batch of the plan, and ends the row group when it has reached a limit.
+    ///
+    /// # Errors
+    /// `Internal` for a batch of another plan; nothing of it is written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if *batch.schema_ref() != self.schema {
+            return Err(Error::new(Kind::Internal, "encode a record batch")
+                .because("it has other columns than the file"));
+        }
         let mut start = 0;
         while start < batch.num_rows() {
             let rows = self.fitting_rows().min(batch.num_rows() - start);

@@ -168,6 +168,16 @@ proptest! {
 }
 
 #[test]
+fn a_batch_of_another_plan_is_refused() {
+    let (numbers, texts) =
+        (plan(ValueType::Integer, Encoding::Plain), plan(ValueType::String, Encoding::Plain));
+    let mut file = FileEncoder::new(&numbers, &WriterSettings::default(), vec![]).unwrap();
+    let text = batch(&texts, 0, Arc::new(StringArray::from_iter_values(["a"])));
+    assert_eq!(file.write(&text).unwrap_err().kind(), crate::Kind::Internal);
+    assert_eq!(file.finish(vec![]).unwrap().rows, 0);
+}
+
+#[test]
 fn pages_end_at_their_limits_and_a_full_dictionary_is_left() {
     let settings = WriterSettings { data_page_rows: 1_000, ..WriterSettings::default() };
     let numbers = Arc::new(Int64Array::from_iter_values((0..10_000).map(|n| n * n))) as ArrayRef;

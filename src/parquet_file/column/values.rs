@@ -141,25 +141,29 @@ impl Values {
         match array.data_type() {
             DataType::Int64 => {
                 let values = array.as_primitive::<Int64Type>().values();
-                self.extend_words(dense(array, values, scratch), dictionary, bounds);
+                self.extend_words(dense(array, values, scratch), dictionary, bounds)
             }
             DataType::Float64 => {
                 let values = array.as_primitive::<Float64Type>().values().inner().typed_data();
-                self.extend_words(dense(array, values, scratch), dictionary, bounds);
+                self.extend_words(dense(array, values, scratch), dictionary, bounds)
             }
             DataType::Boolean => self.extend_booleans(array, bounds),
             DataType::Utf8 => {
-                self.extend_bytes::<Utf8Type>(array.as_string(), dictionary, bounds, column_page);
+                self.extend_bytes::<Utf8Type>(array.as_string(), dictionary, bounds, column_page)
             }
             DataType::Binary => {
-                self.extend_bytes::<BinaryType>(array.as_binary(), dictionary, bounds, column_page);
+                self.extend_bytes::<BinaryType>(array.as_binary(), dictionary, bounds, column_page)
             }
-            other => return Err(ParquetError::General(format!("{other} has no column of its own"))),
+            _ => Err(other_type()),
         }
-        Ok(())
     }
 
-    fn extend_words(&mut self, words: &[i64], dictionary: Option<&mut Dictionary>, bounds: &mut Bounds) {
+    fn extend_words(
+        &mut self,
+        words: &[i64],
+        dictionary: Option<&mut Dictionary>,
+        bounds: &mut Bounds,
+    ) -> Result<()> {
         bounds.add_words(words);
         match (self, dictionary) {
             (Values::Plain(out), _) => {
@@ -174,14 +178,13 @@ impl Values {
             (Values::Indices(indices), Some(dictionary)) => {
                 indices.extend(words.iter().map(|word| dictionary.word(*word)));
             }
-            _ => debug_assert!(false, "the page is of the column's type"),
+            _ => return Err(other_type()),
         }
+        Ok(())
     }
 
-    fn extend_booleans(&mut self, array: &dyn Array, bounds: &mut Bounds) {
-        let (Values::Bits(bits) | Values::Runs(bits)) = self else {
-            return debug_assert!(false, "the page is of the column's type");
-        };
+    fn extend_booleans(&mut self, array: &dyn Array, bounds: &mut Bounds) -> Result<()> {
+        let (Values::Bits(bits) | Values::Runs(bits)) = self else { return Err(other_type()) };
         let (values, start) = (array.as_boolean().values(), bits.len());
         match array.nulls() {
             None => bits.append_buffer(values),
@@ -192,6 +195,7 @@ impl Values {
             Some(nulls) => (values & nulls.inner()).count_set_bits(),
         };
         bounds.add_boolean(bits.len() - start > set, set > 0);
+        Ok(())
     }
 
     fn extend_bytes<T: ByteArrayType<Offset = i32>>(
@@ -200,7 +204,7 @@ impl Values {
         dictionary: Option<&mut Dictionary>,
         bounds: &mut Bounds,
         column_page: u32,
-    ) {
+    ) -> Result<()> {
         match (self, dictionary) {
             (Values::Plain(out), _) => each_value(array, |value| {
                 bounds.add_bytes(value);
@@ -228,8 +232,9 @@ impl Values {
                 last.truncate(prefix);
                 last.extend_from_slice(&value[prefix..]);
             }),
-            _ => debug_assert!(false, "the page is of the column's type"),
+            _ => return Err(other_type()),
         }
+        Ok(())
     }
 
     /// Bytes that they take encoded, about.
@@ -302,6 +307,11 @@ impl Values {
             }
         }
     }
+}
+
+#[cold]
+fn other_type() -> ParquetError {
+    ParquetError::General("the values are not of the column's type".to_owned())
 }
 
 /// The values that are not null; in `scratch` if there are nulls between them.
