@@ -7,6 +7,8 @@ mod cleanup;
 mod connect;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod diff;
+mod differences;
 mod dry_run;
 mod events;
 mod expire;
@@ -23,6 +25,8 @@ mod source;
 mod summary;
 mod tables;
 mod vault_tables;
+mod verify;
+mod verify_progress;
 
 use std::process::ExitCode;
 
@@ -38,7 +42,7 @@ use crate::{Error, Kind, Result};
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
     (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS),\n  \
     else from a profile file, OIDC or the RAM role of an ECS instance\n\n\
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables or rows left out, 5 corrupt data,\n  \
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables or rows left out, 5 corrupt or different,\n  \
     6 locked by another run, 7 not found, 8 credentials or permission,\n  \
     130/143 stopped by a signal and resumable")]
 pub struct Cli {
@@ -71,6 +75,10 @@ enum Command {
     Expire(expire::ExpireArgs),
     /// Remove what dead runs left behind: stale uploads, orphans, runs that nobody goes on with
     Cleanup(cleanup::CleanupArgs),
+    /// Prove that backups are what they say: their objects, every byte, or the table itself
+    Verify(Box<verify::VerifyArgs>),
+    /// Name the rows that differ between two backups, or a backup and a table
+    Diff(Box<diff::DiffArgs>),
     /// Serve a local Table Store and OSS on loopback until stopped
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxArgs),
@@ -104,6 +112,8 @@ pub fn main() -> ExitCode {
             Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
             Command::Restore(args) => return restore::run(*args, output, &shutdown).await,
             Command::RetryRejects(args) => return restore::retry(*args, output, &shutdown).await,
+            Command::Verify(args) => return until_stopped(verify::run(*args, output), &shutdown).await,
+            Command::Diff(args) => return until_stopped(diff::run(*args, output), &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]
@@ -122,7 +132,7 @@ pub fn main() -> ExitCode {
 }
 
 /// A command that only reads can be dropped at any moment.
-async fn until_stopped(command: impl Future<Output = Result<()>>, shutdown: &Shutdown) -> Result<()> {
+async fn until_stopped<T>(command: impl Future<Output = Result<T>>, shutdown: &Shutdown) -> Result<T> {
     tokio::select! {
         outcome = command => outcome,
         _ = shutdown.wait() => Err(Error::new(Kind::Stopped, "finish").because("it was asked to stop")),

@@ -172,6 +172,21 @@ impl Error {
         self.0.kind.exit_code()
     }
 
+    /// The error and its causes on one line, for a list of many; without hints.
+    pub fn one_line(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let line = error.to_string();
+            if !text.contains(&line) {
+                text.push_str("; because ");
+                text.push_str(&line);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     /// The error as a person reads it: `error: cannot …`, one `because:` line per cause, one `hint:` line per hint of this
     /// error and of those underneath. Ends without a newline.
     pub fn report(&self) -> String {

@@ -20,7 +20,7 @@ pub use definition::{
     TableOptions,
 };
 pub use key::{KeyPart, PrimaryKey, PrimaryKeyValue};
-pub use range::KeyRange;
+pub use range::{KeyRange, Tiling};
 pub use record_sum::RecordHasher;
 pub use row_image::{FoldRules, RowImage};
 pub use row_sum::{RowHasher, RowSum};

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Result;
 
@@ -59,6 +59,21 @@ pub trait UploadStore: ObjectStore {
     /// Removes the empty directories that deleted objects leave below `prefix`, where there are directories. Never
     /// removes an object; what cannot be removed stays.
     async fn remove_empty_directories(&self, _prefix: &Path) {}
+
+    /// What the store itself knows of an object's content. Costs one HEAD.
+    async fn stored_content(&self, path: &Path) -> object_store::Result<StoredContent> {
+        let bytes = self.head(path).await?.size;
+        Ok(StoredContent { bytes, crc64: None })
+    }
+}
+
+/// An object's content as its store knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredContent {
+    /// Size.
+    pub bytes: u64,
+    /// CRC-64/XZ, computed when the object was stored; `None` where the store keeps none, as all but OSS.
+    pub crc64: Option<u64>,
 }
 
 /// An upload that was begun and not ended; its bytes cost money or disk until it is aborted.

@@ -27,9 +27,20 @@ fn settled(text: &str, stage: &Stage) -> String {
 #[tokio::test]
 async fn the_help_of_every_command() {
     let stage = Stage::with(On::Disk, &[]).await;
-    for command in
-        ["", "backup", "restore", "retry-rejects", "list", "show", "expire", "cleanup", "sandbox", "demo"]
-    {
+    for command in [
+        "",
+        "backup",
+        "restore",
+        "retry-rejects",
+        "list",
+        "show",
+        "verify",
+        "diff",
+        "expire",
+        "cleanup",
+        "sandbox",
+        "demo",
+    ] {
         let mut arguments: Vec<&str> = if command.is_empty() { vec![] } else { vec![command] };
         arguments.push("--help");
         // Endpoints in the environment would show as defaults.
@@ -59,6 +70,64 @@ async fn the_story_of_a_backup_that_is_listed_and_shown() {
         let ended = stage.run(&arguments).await;
         let document: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!(document[0]["totals"]["rows"], 2000, "{document}");
+    }
+}
+
+#[tokio::test]
+async fn the_story_of_a_backup_that_is_verified_and_compared() {
+    let stage = Stage::with(On::Oss, &["t=iot:rows=2000,seed=5", "u=iot:rows=2000,seed=6"]).await;
+    let vault = stage.vault_url();
+    for table in ["t", "u"] {
+        let done = stage.run(&["backup", &format!("ots://sandbox/{table}"), &vault, "--quiet"]).await;
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+    }
+    let read = |text: &str| {
+        // How well a file compresses is not the story.
+        let text = settled(text, &stage);
+        regex::Regex::new(r"\d+\.\d KiB").unwrap().replace_all(&text, "<size>").into_owned()
+    };
+    let quick = stage.run(&["verify", &vault]).await;
+    insta::assert_snapshot!("verify", read(&quick.stdout));
+    let full = stage.run(&["verify", &vault, "t", "--level", "full"]).await;
+    insta::assert_snapshot!("verify_full", read(&full.stdout));
+    let sample = stage.run(&["verify", &vault, "t", "--level", "sample", "--seed", "7"]).await;
+    insta::assert_snapshot!("verify_sample", read(&sample.stdout));
+    let live =
+        ["verify", &vault, "t", "--level", "live", "--against", "ots://sandbox/u", "--max-differences", "3"];
+    let live = stage.run(&live).await;
+    assert_eq!((quick.code, full.code, sample.code, live.code), (Some(0), Some(0), Some(0), Some(5)));
+    insta::assert_snapshot!("verify_live", read(&live.stdout));
+    let (t, u) = (format!("{vault}#t"), format!("{vault}#sandbox/u@newest"));
+    let same = stage.run(&["diff", &t, "ots://sandbox/t"]).await;
+    insta::assert_snapshot!("diff_same", read(&same.stdout));
+    let other = stage.run(&["diff", &t, &u, "--max-differences", "3"]).await;
+    insta::assert_snapshot!("diff", read(&other.stdout));
+    assert_eq!((same.code, other.code), (Some(0), Some(5)));
+    for arguments in [vec!["verify", &vault, "--json"], vec!["diff", &t, &u, "--json"]] {
+        let ended = stage.run(&arguments).await;
+        let document: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(document["exit_code"], ended.code.unwrap(), "{document}");
+    }
+    // A data file is gone.
+    let store = stage.vault().await;
+    let listed = stage.sandbox.oss().objects(&stage.sandbox.description().bucket, "tests/sandbox/t/");
+    let file = listed.iter().find(|object| object.key.ends_with(".parquet")).unwrap();
+    let path = object_store::path::Path::from(file.key.as_str());
+    object_store::ObjectStoreExt::delete(&**store.store(), &path).await.unwrap();
+    let broken = stage.run(&["verify", &vault, "t"]).await;
+    assert_eq!(broken.code, Some(5));
+    insta::assert_snapshot!("verify_broken", read(&broken.stdout));
+    for (name, arguments) in [
+        ("error_verify_table", vec!["verify", &vault, "nobody"]),
+        ("error_verify_live", vec!["verify", &vault, "--level", "live"]),
+        ("error_diff_side", vec!["diff", &vault, &t]),
+        ("error_diff_run", vec!["diff", &format!("{t}@previous"), &t]),
+    ] {
+        let ended = stage.run(&arguments).await;
+        insta::assert_snapshot!(
+            name,
+            format!("{}\nexit code {}", settled(&ended.stderr, &stage), ended.code.unwrap())
+        );
     }
 }
 

@@ -14,17 +14,13 @@ use super::page_reader::{HeldPage, PageReader, ReadPage};
 use super::queue::SplitQueue;
 use super::scan::Scan;
 use super::shares::Shares;
-use crate::catalog::{FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
+use crate::catalog::{ENTRY_METADATA, FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, PrimaryKey, RowSum};
 use crate::objectstore::{ObjectWriter, PartSizePolicy, StorageClass, UploadStore};
 use crate::parquet_file::WriterSettings;
 use crate::runtime::{CpuPool, Progress, Shutdown};
 use crate::{Error, Kind, Result};
-
-/// Key of the Parquet metadata that holds the file's entry (all but the object itself), so that a complete file
-/// whose journal entry was never written can prove what it is.
-pub(super) const ENTRY_METADATA: &str = "otsvault.entry";
 
 /// How the reading of a range ended without an error.
 enum ReadEnd {

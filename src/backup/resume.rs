@@ -10,10 +10,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 
-use super::range_task::ENTRY_METADATA;
 use crate::catalog::{
-    FileEntry, RESUME_WINDOW, RunPath, RunState, StartedRun, StoredFile, TablePath, find_runs, read_journal,
-    write_journal,
+    ENTRY_METADATA, FileEntry, RESUME_WINDOW, RunPath, RunState, StartedRun, StoredFile, TablePath,
+    find_runs, read_journal, write_journal,
 };
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
@@ -225,8 +224,7 @@ fn prove(body: bytes::Bytes, plan: &ColumnPlan) -> Result<FileEntry> {
     let bytes = body.len() as u64;
     let file = FileReader::open(body, plan, &ReadLimits::default())?;
     let text = file.key_value(ENTRY_METADATA).ok_or_else(|| wrong("it carries no entry"))?;
-    let mut entry: FileEntry =
-        serde_json::from_str(text).map_err(|error| wrong("its entry is damaged").source(error))?;
+    let mut entry = FileEntry::from_metadata(text)?;
     let row_groups = file.row_groups().len();
     let found = read_contents(&file, plan, &entry.range)?;
     let described = Contents { rows: entry.rows, cells: entry.cells, row_sum: entry.row_sum };

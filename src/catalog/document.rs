@@ -1,4 +1,4 @@
-//! Small JSON documents in a vault: read with a size cap, created without overwriting.
+//! Small JSON documents in a vault: sealed, read within limits, created without overwriting.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -6,6 +6,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::json_limits;
+use super::seal::{self, Seal};
 use crate::objectstore::AlwaysReadable;
 pub(super) use crate::objectstore::error_on as failed;
 use crate::{Error, Kind, Result};
@@ -28,16 +30,39 @@ pub(super) async fn read(store: &dyn ObjectStore, path: &Path, limit: u64) -> Re
     found.bytes().await.map(Some).map_err(|error| failed("read", path, error))
 }
 
-/// Parses a document.
+/// Parses a document whose seal, if it has one, is intact.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    let failed = |error: Error| Error::new(Kind::Corrupt, "understand").on(format!("`{path}`")).source(error);
+    check(bytes).map_err(failed)?;
     serde_json::from_slice(bytes)
         .map_err(|error| Error::new(Kind::Corrupt, "understand").on(format!("`{path}`")).source(error))
 }
 
-/// The bytes of a document: pretty JSON, since people read these files.
+/// Looks at a document before it is parsed: JSON within limits, and a seal that is not broken.
+pub(super) fn check(bytes: &[u8]) -> Result<()> {
+    let damaged = |reason: String| Err(Error::new(Kind::Corrupt, "use a document").because(reason));
+    if let Err(reason) = json_limits::check(bytes) {
+        return damaged(reason);
+    }
+    match seal::check(bytes) {
+        Seal::Broken => damaged("its SHA-256 is not the one at its end: it has been changed".to_owned()),
+        Seal::Intact | Seal::Missing => Ok(()),
+    }
+}
+
+/// Whether a document that was parsed is, to the byte, what its writer wrote: by its seal or, without one, because
+/// writing it again gives the same bytes.
+pub(super) fn is_as_written<T: Serialize>(bytes: &[u8], document: &T) -> bool {
+    seal::check(bytes) == Seal::Intact || pretty(document).is_ok_and(|again| again == bytes)
+}
+
+/// The bytes of a document: pretty JSON, since people read these files, with a seal.
 pub(super) fn to_bytes<T: Serialize>(document: &T) -> Result<Bytes> {
+    Ok(Bytes::from(seal::seal(&pretty(document)?)))
+}
+
+fn pretty<T: Serialize>(document: &T) -> Result<Vec<u8>> {
     serde_json::to_vec_pretty(document)
-        .map(Bytes::from)
         .map_err(|error| Error::new(Kind::Internal, "write a document").source(error))
 }
 

@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FileId;
+use super::{FileId, json_limits};
 use crate::model::{KeyRange, RowSum};
+use crate::{Error, Kind, Result};
+
+/// Key of the Parquet metadata that holds a file's entry (all but the object itself), so that a complete file proves
+/// what it is without a journal or a list.
+pub const ENTRY_METADATA: &str = "otsvault.entry";
 
 /// One closed key interval and the data file that holds its rows. Also the line format of the file list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +29,18 @@ pub struct FileEntry {
     pub file: Option<StoredFile>,
     /// What reading the interval took.
     pub read: ReadCost,
+}
+
+impl FileEntry {
+    /// Reads the entry out of the metadata of a file, which may be anybody's.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] for text that is no entry.
+    pub fn from_metadata(text: &str) -> Result<FileEntry> {
+        let wrong = || Error::new(Kind::Corrupt, "use the entry in a data file's metadata");
+        json_limits::check(text.as_bytes()).map_err(|reason| wrong().because(reason))?;
+        serde_json::from_str(text).map_err(|error| wrong().source(error))
+    }
 }
 
 /// A stored Parquet object.
@@ -52,8 +69,8 @@ pub struct ReadCost {
 
 impl std::ops::AddAssign for ReadCost {
     fn add_assign(&mut self, other: ReadCost) {
-        self.pages += other.pages;
-        self.response_bytes += other.response_bytes;
-        self.capacity_units += other.capacity_units;
+        self.pages = self.pages.saturating_add(other.pages);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
+        self.capacity_units = self.capacity_units.saturating_add(other.capacity_units);
     }
 }

@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
+use super::audit::read_as_written;
 use super::layout::lease_number;
 use super::{RunId, TablePath, document};
 use crate::{Error, Kind, Result};
@@ -185,6 +186,28 @@ pub async fn lease_status(
     let (number, newest) = newest(store, table).await?;
     let held = newest.and_then(|newest| newest.conflict(table, now)).map(|error| error.to_string());
     Ok((number > 0).then_some(LeaseStatus { number, held }))
+}
+
+/// Leases of a table that cannot be read, as errors; nobody but a writer looks at them otherwise. Costs a list and a
+/// small read per lease.
+pub(super) async fn unreadable(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<(Path, Error)>> {
+    let prefix = table.leases();
+    let listed: Vec<_> = store
+        .list(Some(&prefix))
+        .try_collect()
+        .await
+        .map_err(|error| document::failed("list", &prefix, error))?;
+    let mut unreadable = Vec::new();
+    for object in listed.into_iter().filter(|object| lease_number(&object.location).is_some()) {
+        match read_as_written::<LeaseDocument>(store, &object.location).await {
+            Ok(_) => {}
+            // A later run may have removed it meanwhile.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.kind() == Kind::Corrupt => unreadable.push((object.location, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unreadable)
 }
 
 /// The lease that counts, and its number; number 0 when there was never one.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Delta, FileEntry, ReadCost, RunId, RunPath, document};
-use crate::columnar::ColumnPlan;
+use crate::columnar::{ColumnPlan, Role};
 use crate::model::{KeyRange, RowSum, TableDefinition};
 use crate::{Error, Kind, Result};
 use object_store::ObjectStore;
@@ -14,6 +14,9 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Written into every document as its author.
 pub const TOOL: &str = concat!("otsvault ", env!("CARGO_PKG_VERSION"));
+
+/// Parquet columns of a run at most, nested ones not counted; ours have 1,000 attributes or so.
+const MAX_COLUMNS: usize = 32_768;
 
 /// What a run wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,14 +92,15 @@ impl Totals {
     pub fn of<'a>(entries: impl IntoIterator<Item = &'a FileEntry>) -> Totals {
         let mut totals = Totals::default();
         for entry in entries {
-            totals.rows += entry.rows;
-            totals.cells += entry.cells;
-            totals.logical_bytes += entry.logical_bytes;
+            // Saturating: the entries may be an enemy's, whose sums then differ from the manifest's.
+            totals.rows = totals.rows.saturating_add(entry.rows);
+            totals.cells = totals.cells.saturating_add(entry.cells);
+            totals.logical_bytes = totals.logical_bytes.saturating_add(entry.logical_bytes);
             totals.row_sum += entry.row_sum;
             totals.read += entry.read;
             if let Some(file) = &entry.file {
                 totals.files += 1;
-                totals.stored_bytes += file.bytes;
+                totals.stored_bytes = totals.stored_bytes.saturating_add(file.bytes);
             }
         }
         totals
@@ -147,11 +151,11 @@ pub struct Manifest {
 
 impl std::ops::AddAssign for Totals {
     fn add_assign(&mut self, other: Totals) {
-        self.rows += other.rows;
-        self.cells += other.cells;
-        self.logical_bytes += other.logical_bytes;
-        self.files += other.files;
-        self.stored_bytes += other.stored_bytes;
+        self.rows = self.rows.saturating_add(other.rows);
+        self.cells = self.cells.saturating_add(other.cells);
+        self.logical_bytes = self.logical_bytes.saturating_add(other.logical_bytes);
+        self.files = self.files.saturating_add(other.files);
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
         self.row_sum += other.row_sum;
         self.read += other.read;
     }
@@ -186,8 +190,10 @@ impl Manifest {
     /// Parses a manifest of any supported version.
     pub fn parse(bytes: &[u8]) -> Result<Manifest> {
         check_version(bytes)?;
+        document::check(bytes)?;
         let manifest: Manifest = serde_json::from_slice(bytes)
             .map_err(|error| Error::new(Kind::Corrupt, "parse a manifest").source(error))?;
+        manifest.check_keys()?;
         let is_exact = manifest.consistency == Consistency::Exact;
         let odd = match &manifest.delta {
             _ if manifest.kind != RunKind::Base => Some("it is not of a base"),
@@ -199,6 +205,26 @@ impl Manifest {
         match odd {
             None => Ok(manifest),
             Some(reason) => Err(Error::new(Kind::Corrupt, "parse a manifest").because(reason)),
+        }
+    }
+
+    /// Keys must be keys of the table, so that nobody after this has to ask.
+    fn check_keys(&self) -> Result<()> {
+        let wrong = |reason: String| Err(Error::new(Kind::Corrupt, "use a manifest").because(reason));
+        let key_columns = &self.table.primary_key;
+        let planned = self.columns.columns().iter().filter_map(|column| match &column.role {
+            Role::Key { column, column_type } => Some((column.as_str(), *column_type)),
+            _ => None,
+        });
+        if !planned.eq(key_columns.iter().map(|column| (column.name.as_str(), column.column_type))) {
+            return wrong("its columns have another primary key than its table".to_owned());
+        }
+        if self.columns.columns().len() > MAX_COLUMNS {
+            return wrong(format!("it has more than {MAX_COLUMNS} columns"));
+        }
+        match self.key_range.check_fits(key_columns) {
+            Ok(()) => Ok(()),
+            Err(reason) => wrong(format!("its key range makes no sense: {reason}")),
         }
     }
 }

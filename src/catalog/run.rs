@@ -82,12 +82,7 @@ pub enum RunState {
 ///
 /// A directory with neither document is a run that never got so far; it holds no data and is left out.
 pub async fn find_runs(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<RunState>> {
-    let mut paths = Vec::new();
-    for chain in find_chains(store, table).await? {
-        for run in child_ids(store, &table.bases(&chain)).await? {
-            paths.push(table.base_in_chain(&chain, &run));
-        }
-    }
+    let paths = run_paths(store, table).await?;
     let mut runs: Vec<_> = futures::stream::iter(paths)
         .map(|path| async move { read_run(store, &path).await })
         .buffered(16)
@@ -113,6 +108,19 @@ pub async fn read_run(store: &dyn ObjectStore, path: &RunPath) -> Result<Option<
     }
     let started = StartedRun::read(store, path).await?;
     Ok(started.map(|started| RunState::Unfinished(path.clone(), Box::new(started))))
+}
+
+/// Where the runs of a table are, by their ids and so by the seconds they started in, whatever is in them, hidden ones
+/// included. Costs a list per chain.
+pub async fn run_paths(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<RunPath>> {
+    let mut paths = Vec::new();
+    for chain in find_chains(store, table).await? {
+        for run in child_ids(store, &table.bases(&chain)).await? {
+            paths.push(table.base_in_chain(&chain, &run));
+        }
+    }
+    paths.sort_by(|a, b| a.run.cmp(&b.run));
+    Ok(paths)
 }
 
 impl RunState {

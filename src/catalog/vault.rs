@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Fault, read_as_written};
 use super::layout::VAULT_MARKER;
 use super::manifest::check_version;
 use super::run::child_names;
@@ -80,6 +81,15 @@ impl Vault {
             }
         }
         Ok(tables)
+    }
+
+    /// What is wrong with the object that says that this is a vault, if anything is. Costs a small read.
+    pub async fn audit(&self) -> Result<Option<Fault>> {
+        let path = self.marker();
+        match read_as_written::<Marker>(&*self.store, &path).await {
+            Ok(_) => Ok(None),
+            Err(error) => Fault::of(&path, error).map(Some),
+        }
     }
 
     fn marker(&self) -> Path {

@@ -77,6 +77,16 @@ impl KeyPart {
         }
     }
 
+    /// Bytes of a STRING or BINARY, 8 for an INTEGER, none for an end of the key space.
+    pub fn data_size(&self) -> usize {
+        match self {
+            KeyPart::Integer(_) => 8,
+            KeyPart::String(text) => text.len(),
+            KeyPart::Binary(bytes) => bytes.len(),
+            KeyPart::InfMin | KeyPart::InfMax => 0,
+        }
+    }
+
     /// Whether this is a value rather than an end of the key space.
     pub fn is_value(&self) -> bool {
         !matches!(self, KeyPart::InfMin | KeyPart::InfMax)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PrimaryKey;
+use super::{KeyPart, PrimaryKey, PrimaryKeyColumn};
 
 /// `[start, end)` in primary key order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,21 +69,64 @@ impl KeyRange {
     /// Whether `parts`, given in key order, cover `self` exactly: no gap, no overlap, nothing outside.
     /// Says where it breaks.
     pub fn check_tiled_by<'a>(&self, parts: impl IntoIterator<Item = &'a KeyRange>) -> Result<(), String> {
-        let mut cursor = &self.start;
-        for part in parts {
-            if part.start != *cursor {
-                let what = if part.start > *cursor { "gap" } else { "overlap" };
-                return Err(format!("{what} between {cursor} and {}", part.start));
+        let mut tiling = Tiling::new(self);
+        parts.into_iter().try_for_each(|part| tiling.add(part))?;
+        tiling.end()
+    }
+
+    /// Whether both ends are bounds of a table with these primary key columns, within the service's limits.
+    pub fn check_fits(&self, key_columns: &[PrimaryKeyColumn]) -> Result<(), String> {
+        for key in [&self.start, &self.end] {
+            let parts = key.parts();
+            let fits = parts.len() == key_columns.len()
+                && parts.iter().zip(key_columns).all(|(part, column)| part.fits(column.column_type));
+            if !fits {
+                return Err("a key is not one of this table".to_owned());
             }
-            if part.is_empty() {
-                return Err(format!("empty or reversed interval at {}", part.start));
+            let longest = parts.iter().map(KeyPart::data_size).max().unwrap_or(0);
+            if longest > MAX_KEY_VALUE_BYTES {
+                return Err(format!("a key value has more than {MAX_KEY_VALUE_BYTES} bytes"));
             }
-            cursor = &part.end;
-        }
-        if *cursor != self.end {
-            return Err(format!("covered up to {cursor} instead of {}", self.end));
         }
         Ok(())
+    }
+}
+
+/// Bytes of a STRING or BINARY primary key value at most (service limit).
+const MAX_KEY_VALUE_BYTES: usize = 1_024;
+
+/// [`KeyRange::check_tiled_by`] for parts that come one by one.
+#[derive(Debug)]
+pub struct Tiling<'a> {
+    whole: &'a KeyRange,
+    cursor: PrimaryKey,
+}
+
+impl<'a> Tiling<'a> {
+    /// Nothing of `whole` is covered yet.
+    pub fn new(whole: &'a KeyRange) -> Tiling<'a> {
+        Tiling { whole, cursor: whole.start.clone() }
+    }
+
+    /// The next part in key order. Says where it breaks.
+    pub fn add(&mut self, part: &KeyRange) -> Result<(), String> {
+        if part.start != self.cursor {
+            let what = if part.start > self.cursor { "gap" } else { "overlap" };
+            return Err(format!("{what} between {} and {}", self.cursor, part.start));
+        }
+        if part.is_empty() {
+            return Err(format!("empty or reversed interval at {}", part.start));
+        }
+        self.cursor = part.end.clone();
+        Ok(())
+    }
+
+    /// There are no more parts.
+    pub fn end(&self) -> Result<(), String> {
+        if self.cursor == self.whole.end {
+            return Ok(());
+        }
+        Err(format!("covered up to {} instead of {}", self.cursor, self.whole.end))
     }
 }
 

@@ -25,9 +25,10 @@ use object_store::{
 };
 
 use self::attributes::ObjectHeaders;
-use self::client::Client;
+use self::client::{Client, Request};
 use self::endpoint::Endpoint;
-use super::{OpenUpload, StoreOptions, UploadStore};
+use self::operation::Operation;
+use super::{OpenUpload, StoreOptions, StoredContent, UploadStore};
 use crate::Result;
 use crate::credentials::{CredentialChain, Service};
 
@@ -147,5 +148,13 @@ impl UploadStore for OssStore {
 
     async fn retention(&self) -> object_store::Result<Option<Duration>> {
         retention::retention(&self.client).await
+    }
+
+    async fn stored_content(&self, path: &Path) -> object_store::Result<StoredContent> {
+        let request = Request::object(Operation::HeadObject, path.as_ref());
+        match head::head(&self.client, path, request).await {
+            Ok(info) => Ok(StoredContent { bytes: info.meta.size, crc64: info.crc64 }),
+            Err(failure) => Err(failure.into_store(&self.client.bucket, Some(path.as_ref()))),
+        }
     }
 }

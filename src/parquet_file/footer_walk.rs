@@ -5,7 +5,7 @@
 //!
 //! Layout: `FileMetaData`, `SchemaElement` in apache/parquet-format `parquet.thrift`.
 
-use super::reader::ReadLimits;
+use super::read_limits::ReadLimits;
 use super::thrift::{Compact, Kind};
 
 /// Groups in groups of the schema; ours has 6 levels.
@@ -46,6 +46,7 @@ const SCHEMA_FIELDS: [(i64, Kind); 10] = [
 pub fn check(bytes: &[u8], limits: &ReadLimits) -> Result<(), String> {
     let mut reader = Compact::new(bytes);
     let mut field = 0;
+    let mut columns = None;
     let damaged = || "its footer is damaged".to_owned();
     while let Some(kind) = reader.field(&mut field).ok_or_else(damaged)? {
         if !FILE_FIELDS.contains(&(field, kind)) {
@@ -60,15 +61,23 @@ pub fn check(bytes: &[u8], limits: &ReadLimits) -> Result<(), String> {
                         limits.columns
                     ));
                 }
-                schema(&mut reader, count).ok_or("its schema is damaged or too deep")?;
+                columns = Some(schema(&mut reader, count).ok_or("its schema is damaged or too deep")?);
             }
             (4, Kind::List) => {
+                // Writers put the schema first; without it nobody knows how much a row group is.
+                let columns = columns.ok_or_else(damaged)?;
                 let (kind, count) = reader.list().ok_or_else(damaged)?;
                 if count > limits.row_groups as u64 {
                     return Err(format!("it has {count} row groups, more than {}", limits.row_groups));
                 }
+                if count.saturating_mul(columns) > limits.column_chunks as u64 {
+                    return Err(format!(
+                        "it has {count} row groups of {columns} columns, more than {} column chunks",
+                        limits.column_chunks
+                    ));
+                }
                 for _ in 0..count {
-                    reader.skip(kind, 1).ok_or_else(damaged)?;
+                    row_group(&mut reader, kind, columns).ok_or_else(damaged)?;
                 }
             }
             _ => reader.skip(kind, 0).ok_or_else(damaged)?,
@@ -77,10 +86,36 @@ pub fn check(bytes: &[u8], limits: &ReadLimits) -> Result<(), String> {
     Ok(())
 }
 
-/// Passes over the schema, a tree in depth-first order where each element says how many children follow.
-fn schema(reader: &mut Compact<'_>, count: u64) -> Option<()> {
+/// Passes over a row group, which must have as many column chunks as the schema has columns.
+fn row_group(reader: &mut Compact<'_>, kind: Kind, columns: u64) -> Option<()> {
+    if kind != Kind::Struct {
+        return None;
+    }
+    let mut field = 0;
+    while let Some(kind) = reader.field(&mut field)? {
+        match (field, kind) {
+            (1, Kind::List) => {
+                let (kind, count) = reader.list()?;
+                if count != columns {
+                    return None;
+                }
+                for _ in 0..count {
+                    reader.skip(kind, 2)?;
+                }
+            }
+            (1, _) => return None,
+            _ => reader.skip(kind, 1)?,
+        }
+    }
+    Some(())
+}
+
+/// Passes over the schema, a tree in depth-first order where each element says how many children follow. Gives the
+/// number of leaves.
+fn schema(reader: &mut Compact<'_>, count: u64) -> Option<u64> {
     // Children still to come, of each group that is open.
     let mut open: Vec<u64> = Vec::new();
+    let mut leaves = 0;
     for index in 0..count {
         let mut children = 0;
         let mut field = 0;
@@ -106,8 +141,9 @@ fn schema(reader: &mut Compact<'_>, count: u64) -> Option<()> {
             return None;
         }
         open.push(children);
+        leaves += u64::from(children == 0);
     }
-    open.iter().all(|left| *left == 0).then_some(())
+    open.iter().all(|left| *left == 0).then_some(leaves)
 }
 
 #[cfg(test)]
@@ -125,7 +161,9 @@ mod tests {
     }
 
     fn verdict(bytes: &[u8]) -> String {
-        check(bytes, &ReadLimits { row_groups: 100, ..ReadLimits::default() }).err().unwrap_or_default()
+        check(bytes, &ReadLimits { row_groups: 100, column_chunks: 150, ..ReadLimits::default() })
+            .err()
+            .unwrap_or_default()
     }
 
     #[test]
@@ -139,6 +177,9 @@ mod tests {
         assert!(verdict(&footer(&deep, 0)).contains("too deep"));
         assert!(verdict(&footer(&[0], 101)).contains("row groups"));
         assert!(verdict(&footer(&[0], 50)).contains("damaged"), "row groups that are not there");
+        assert!(verdict(&footer(&[3, 0, 0, 0], 60)).contains("column chunks"), "180 of them");
+        let unknown_schema = [0x49, 0xfc, 0x01, 0x00, 0x00];
+        assert!(verdict(&unknown_schema).contains("damaged"), "row groups before the schema");
         assert!(verdict(&[0x15, 0x04]).contains("damaged"), "cut");
         assert!(verdict(&[0x4c, 0x00, 0x00]).contains("damaged"), "row groups that are not a list");
     }

@@ -1,23 +1,25 @@
 //! A Parquet file of which only some bytes are in memory: its footer first, then one row group at a time.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
-use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::ParquetMetaDataReader;
-use parquet::file::reader::{ChunkReader, Length};
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader, RowGroupMetaData};
 
-use super::reader::{Batches, ReadLimits, no_panic, refused, rows_per_batch};
+use super::batches::{Batches, no_panic, refused};
+use super::extent::Extent;
+use super::read_limits::ReadLimits;
 use super::{footer_walk, page_walk};
 use crate::columnar::{ColumnPlan, arrow_schema};
 use crate::error::{Error, Kind, Result};
 
 /// The last bytes of a file: length of the footer, then `PAR1`.
 pub const FOOTER_TAIL_BYTES: u64 = 8;
+
+/// The magic at the start of a file.
+const MAGIC_BYTES: u64 = 4;
 
 /// Length of the footer of a file of `file_bytes`, of which `tail` are the last 8; the footer stands before them.
 ///
@@ -32,7 +34,7 @@ pub fn footer_length(tail: &[u8], file_bytes: u64, limits: &ReadLimits) -> Resul
     if length > limits.footer_bytes as u64 {
         return Err(refused(format!("its footer has {length} bytes, more than {}", limits.footer_bytes)));
     }
-    match length + FOOTER_TAIL_BYTES < file_bytes {
+    match length + FOOTER_TAIL_BYTES + MAGIC_BYTES <= file_bytes {
         true => Ok(length),
         false => Err(refused("its footer is longer than the file".into())),
     }
@@ -55,16 +57,28 @@ impl RowGroups {
     /// # Errors
     /// `Corrupt` if it is not such a file or claims more than `limits`.
     pub fn open(footer: &[u8], file_bytes: u64, plan: &ColumnPlan, limits: &ReadLimits) -> Result<RowGroups> {
+        RowGroups::open_as(footer, file_bytes, Some(&arrow_schema(plan)), limits)
+    }
+
+    /// As [`RowGroups::open`], for files of a `schema`, or of any.
+    pub(super) fn open_as(
+        footer: &[u8],
+        file_bytes: u64,
+        schema: Option<&Schema>,
+        limits: &ReadLimits,
+    ) -> Result<RowGroups> {
         footer_walk::check(footer, limits).map_err(refused)?;
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let options = ArrowReaderOptions::new()
+            .with_skip_arrow_metadata(true)
+            .with_page_index_policy(PageIndexPolicy::Skip);
         let metadata = no_panic(|| {
             let metadata = ParquetMetaDataReader::decode_metadata(footer)?;
-            ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+            ArrowReaderMetadata::try_new(metadata.into(), options)
         })?;
-        if metadata.schema().fields() != arrow_schema(plan).fields() {
+        if schema.is_some_and(|schema| metadata.schema().fields() != schema.fields()) {
             return Err(refused("its columns are not those of the backup".into()));
         }
-        page_walk::check_counts(metadata.metadata(), limits).map_err(refused)?;
+        page_walk::check_file(metadata.metadata(), limits).map_err(refused)?;
         Ok(RowGroups { metadata, limits: limits.clone(), file_bytes })
     }
 
@@ -73,85 +87,86 @@ impl RowGroups {
         self.metadata.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as u64)
     }
 
+    /// Bytes of all pages when they are decompressed, as the footer claims; pages that pass the checks have no more.
+    pub fn uncompressed_bytes(&self) -> u64 {
+        let groups = self.metadata.metadata().row_groups().iter();
+        let columns = groups.flat_map(|group| group.columns());
+        let sizes = columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX));
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    /// The last value under `key` in the footer.
+    pub fn key_value(&self, key: &str) -> Option<&str> {
+        let entries = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        entries.iter().rev().find(|entry| entry.key == key)?.value.as_deref()
+    }
+
     /// The bytes of the file that a row group takes.
     ///
     /// # Errors
-    /// `Corrupt` if there is no such row group, or it claims to lie outside of the file.
-    pub fn byte_range(&self, row_group: usize) -> Result<Range<u64>> {
-        let group = self.metadata.metadata().row_groups().get(row_group);
-        let group = group.ok_or_else(|| refused(format!("it has no row group {row_group}")))?;
-        let outside = || refused(format!("row group {row_group} lies outside of the file"));
-        let mut range = self.file_bytes..0;
-        for column in group.columns() {
-            let first = column.dictionary_page_offset().unwrap_or(i64::MAX).min(column.data_page_offset());
-            let start = u64::try_from(first).map_err(|_| outside())?;
-            let length = u64::try_from(column.compressed_size()).map_err(|_| outside())?;
-            let end = start.checked_add(length).filter(|end| *end <= self.file_bytes).ok_or_else(outside)?;
-            range = range.start.min(start)..range.end.max(end);
+    /// `Internal` for a row group that is not there; `Corrupt` where it lies outside of the file.
+    pub fn byte_range(&self, index: usize) -> Result<Range<u64>> {
+        let (mut first, mut last) = (u64::MAX, 0);
+        for column in self.group(index)?.columns() {
+            let chunk = page_walk::chunk_extent(column);
+            let end = chunk.and_then(|(start, length)| start.checked_add(length as u64));
+            let (Some((start, _)), Some(end)) = (chunk, end.filter(|end| *end <= self.file_bytes)) else {
+                return Err(refused(format!("row group {index} lies outside of the file")));
+            };
+            (first, last) = (first.min(start), last.max(end));
         }
-        match range.start <= range.end {
-            true => Ok(range),
-            false => Err(outside()),
-        }
+        Ok(first.min(last)..last)
     }
 
     /// The rows of a row group, whose `bytes` are those of [`RowGroups::byte_range`]; nothing is copied.
     ///
     /// # Errors
     /// `Corrupt` if its pages contradict the footer or claim more than the limits.
-    pub fn batches(&self, row_group: usize, bytes: Bytes) -> Result<Batches> {
-        let range = self.byte_range(row_group)?;
+    pub fn batches(&self, index: usize, bytes: Bytes) -> Result<Batches> {
+        let range = self.byte_range(index)?;
         if bytes.len() as u64 != range.end - range.start {
             return Err(Error::new(Kind::Internal, "read a row group").because("these are not its bytes"));
         }
-        let metadata = self.metadata.metadata();
-        no_panic(|| Ok(page_walk::check_row_group(&bytes, range.start, metadata, row_group, &self.limits)))?
-            .map_err(refused)?;
-        let rows =
-            metadata.row_groups().get(row_group).map_or(1, |group| rows_per_batch(group, &self.limits));
-        let piece = Piece { start: range.start, file_bytes: self.file_bytes, bytes };
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(piece, self.metadata.clone())
-            .with_batch_size(rows)
-            .with_row_groups(vec![row_group]);
-        Ok(Batches { reader: Some(no_panic(|| builder.build())?) })
+        let extent = Extent { start: range.start, bytes, file_bytes: self.file_bytes };
+        let batch_rows = self.batch_rows(&extent, index)?;
+        Ok(self.batches_of(extent, VecDeque::from([(index, batch_rows)])))
+    }
+
+    /// The rows of row groups that are in `extent`, and that have been checked.
+    pub(super) fn batches_of(&self, extent: Extent, groups: VecDeque<(usize, usize)>) -> Batches {
+        Batches { extent, metadata: self.metadata.clone(), groups, reader: None }
+    }
+
+    /// What the footer says of a row group.
+    pub(super) fn group(&self, index: usize) -> Result<&RowGroupMetaData> {
+        self.metadata.metadata().row_groups().get(index).ok_or_else(|| {
+            Error::new(Kind::Internal, "read a row group").because(format!("there is no row group {index}"))
+        })
+    }
+
+    /// Checks the pages of a row group, and says how many rows a batch of it may have.
+    pub(super) fn batch_rows(&self, extent: &Extent, index: usize) -> Result<usize> {
+        let walk = || page_walk::check_row_group(extent, self.metadata.metadata(), index, &self.limits);
+        let claims = no_panic(|| Ok(walk()))?.map_err(refused)?;
+        let good = self.limits.batch_bytes / mean_row_bytes(self.group(index)?);
+        let good = usize::try_from(good).unwrap_or(usize::MAX).clamp(1, self.limits.batch_rows.max(1));
+        claims.batch_rows(good, self.limits.decode_bytes).map_err(|bytes| {
+            let limit = self.limits.decode_bytes;
+            refused(format!(
+                "decoding row group {index} may take {bytes} bytes, more than the {limit} there are for it"
+            ))
+            .hint("where the file is to be trusted, give it more `--memory`")
+        })
     }
 }
 
-/// Bytes of a file from `start` on.
-struct Piece {
-    start: u64,
-    file_bytes: u64,
-    bytes: Bytes,
-}
-
-impl Piece {
-    fn from(&self, start: u64) -> ParquetResult<Bytes> {
-        let offset = start.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok());
-        match offset.filter(|offset| *offset <= self.bytes.len()) {
-            Some(offset) => Ok(self.bytes.slice(offset..)),
-            None => Err(ParquetError::EOF("a read outside of the row group".to_owned())),
-        }
-    }
-}
-
-impl Length for Piece {
-    fn len(&self) -> u64 {
-        self.file_bytes
-    }
-}
-
-impl ChunkReader for Piece {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let from = self.from(start)?;
-        match length <= from.len() {
-            true => Ok(from.slice(..length)),
-            false => Err(ParquetError::EOF("a read beyond the row group".to_owned())),
-        }
-    }
+/// Decoded bytes of a row, going by what the row group claims about itself.
+fn mean_row_bytes(group: &RowGroupMetaData) -> u64 {
+    let bytes: i64 = group.columns().iter().fold(0, |sum, column| {
+        // Dictionaries and run lengths make pages smaller than arrays.
+        let values = column.unencoded_byte_array_data_bytes().unwrap_or(0).max(column.uncompressed_size());
+        let slots = column.num_values().saturating_mul(8);
+        sum.saturating_add(values.max(slots).max(0))
+    });
+    bytes as u64 / (group.num_rows().max(1) as u64)
 }

@@ -3,14 +3,11 @@
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::reader::{ReadLimits, footer, no_panic, refused};
-use super::{footer_walk, page_walk};
+use super::read_limits::ReadLimits;
+use super::reader::FileReader;
 use crate::error::{Context, Kind, Result};
 
 /// A file of one batch.
@@ -34,15 +31,5 @@ pub fn encode_small_file(batch: &RecordBatch) -> Result<Bytes> {
 /// # Errors
 /// `Corrupt` if it does not decode or claims more than a file may.
 pub fn decode_small_file(bytes: &Bytes) -> Result<Vec<RecordBatch>> {
-    let limits = ReadLimits::default();
-    footer_walk::check(footer(bytes, &limits).map_err(refused)?, &limits).map_err(refused)?;
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = no_panic(|| ArrowReaderMetadata::load(bytes, options))?;
-    no_panic(|| Ok(page_walk::check(bytes, metadata.metadata(), &limits)))?.map_err(refused)?;
-    no_panic(|| {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone())
-            .build()?
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(Into::into)
-    })
+    FileReader::open_as(bytes.clone(), None, &ReadLimits::default())?.batches()?.collect()
 }
