@@ -10,10 +10,10 @@ use bytes::Bytes;
 /// Smaller bodies are not worth keeping, larger ones are too rare.
 const KEPT: std::ops::RangeInclusive<usize> = 128 << 10..=16 << 20;
 
-/// Idle buffers kept, at most.
-const MOST_IDLE: usize = 64;
+/// Bytes of idle buffers kept, at most: nobody's budget counts them.
+const MOST_IDLE_BYTES: usize = 64 << 20;
 
-/// Buffers that no answer uses now. There are never more than were in use at one time.
+/// Buffers that no answer uses now, [`MOST_IDLE_BYTES`] of them at most.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BodyBuffers {
     idle: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -56,7 +56,9 @@ impl Drop for Body {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MOST_IDLE {
+        // A few dozen at most: none is smaller than `KEPT` says, and each was in use at one time.
+        let idle_bytes: usize = idle.iter().map(Vec::capacity).sum();
+        if idle_bytes + buffer.capacity() <= MOST_IDLE_BYTES {
             idle.push(buffer);
         }
     }
@@ -81,6 +83,15 @@ mod tests {
         drop(slice);
         let again = buffers.take(1 << 20);
         assert_eq!((again.as_ptr(), again.len()), (memory, 0));
+    }
+
+    #[test]
+    fn idle_buffers_are_bounded_in_bytes() {
+        let buffers = BodyBuffers::default();
+        let in_use: Vec<Bytes> = (0..10).map(|_| buffers.freeze(buffers.take(16 << 20))).collect();
+        drop(in_use);
+        let idle_bytes: usize = buffers.idle.lock().unwrap().iter().map(Vec::capacity).sum();
+        assert!((48 << 20..=MOST_IDLE_BYTES).contains(&idle_bytes), "{idle_bytes}");
     }
 
     #[test]
