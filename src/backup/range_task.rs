@@ -38,8 +38,16 @@ enum Added {
     Damaged(Error),
 }
 
-/// A file is closed when it has this many row groups: readers refuse files with many more, ours from 10,000 on.
+/// Row groups, and column chunks in all of them, with which a file is closed: readers refuse files with many more, ours
+/// from 10,000 and 500,000 on (`parquet_file::ReadLimits`).
 const MOST_ROW_GROUPS: usize = 8_000;
+const MOST_COLUMN_CHUNKS: usize = 400_000;
+
+/// Row groups with which a file of these columns is closed.
+fn most_row_groups(plan: &ColumnPlan) -> usize {
+    let leaves = plan.columns().len() + ColumnPlan::OVERFLOW_CHILDREN as usize;
+    (MOST_COLUMN_CHUNKS / leaves).clamp(1, MOST_ROW_GROUPS)
+}
 
 /// Pages of one range that may arrive damaged before the run fails.
 pub(super) const DAMAGED_PAGES: u32 = 3;
@@ -140,7 +148,7 @@ impl<'a> RangeTask<'a> {
                 Added::Damaged(error) => return Ok(ReadEnd::Damaged(error)),
             };
             let is_full = open.encoder.file_bytes() >= self.context.target_file_bytes
-                || open.encoder.row_groups() >= MOST_ROW_GROUPS;
+                || open.encoder.row_groups() >= most_row_groups(&self.context.plan);
             self.open = Some(open);
             if is_full {
                 self.close().await?;

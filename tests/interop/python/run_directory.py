@@ -45,7 +45,8 @@ class Run:
 
     def __init__(self, path):
         self.path = path
-        self.manifest = json.loads(self.read("manifest.json"))
+        self.sealed("started.json")
+        self.manifest = self.sealed("manifest.json")
         schema().validate(self.manifest)
         frame = self.read(self.file_list_name())
         reference = self.manifest["file_list"]
@@ -63,6 +64,16 @@ class Run:
         with open(os.path.join(self.path, *name), "rb") as file:
             return file.read()
 
+    def sealed(self, *name):
+        """The document, whose last field is the SHA-256 of the rest of it."""
+        text = self.read(*name)
+        document = json.loads(text)
+        seal = document.pop("document_sha256")
+        rest, field = text.rsplit(b',\n  "document_sha256": ', 1)
+        equal(field, f'"{seal}"\n}}'.encode())
+        equal(hashlib.sha256(rest + b"\n}").hexdigest(), seal)
+        return document
+
     def check(self):
         """Everything that FORMAT.md promises of a run; returns its row-sum."""
         self.check_names()
@@ -70,7 +81,7 @@ class Run:
         cursor = self.manifest["key_range"]["start"]
         for entry in self.entries:
             entry_schema.validate(entry)
-            equal(json.loads(self.read("journal", entry["id"] + ".json")), entry)
+            equal(self.sealed("journal", entry["id"] + ".json"), entry)
             equal(entry["range"]["start"], cursor)
             assert order(cursor) < order(entry["range"]["end"]), entry["range"]
             cursor = entry["range"]["end"]
