@@ -334,12 +334,17 @@ async fn respond(
     };
     // Without the query: a presigned URL carries its signature there.
     tracing::debug!(method = %request.method, path = request.path, status = reply.status.as_u16(), "answered");
-    if request.body.read > 0 || !waits_for_continue {
+    let is_unread = request.body.read == 0 && waits_for_continue;
+    if !is_unread {
         request.body.drain().await;
     }
     let mut response = http::Response::new(reply.body);
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
+    if is_unread {
+        // The connection ends here, since its next bytes may be the body; a client that is not told would use it again.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let bodiless = reply.status == StatusCode::NO_CONTENT || reply.status == StatusCode::NOT_MODIFIED;
     if !bodiless && !response.headers().contains_key(header::CONTENT_LENGTH) {
         let length = response.body().len();

@@ -174,7 +174,8 @@ async fn iterators_that_were_bent_or_belong_elsewhere_are_refused() {
     let (client, stream_id) = client_with_stream(&[]).await;
     let shard = shards(&client, &stream_id, 10).await.unwrap()[0].shard_id.clone();
     let first = oldest(&client, &stream_id, &shard).await;
-    let bent = format!("{}0", &first[..first.len() - 1]);
+    let (rest, last) = first.split_at(first.len() - 1);
+    let bent = format!("{rest}{}", if last == "0" { '1' } else { '0' });
     assert_eq!(
         records(&client, &bent, 1).await.unwrap_err(),
         "400 OTSParameterInvalid Invalid shard iterator."
