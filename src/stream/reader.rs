@@ -93,7 +93,7 @@ pub enum StreamStart {
 
 /// A reader of one table's Stream.
 ///
-/// Memory: [`PAGES_IN_FLIGHT`] response bodies. After an error its places are still true: what the sink took is counted, nothing else.
+/// Memory: 8 response bodies. After an error its places are still true: what the sink took is counted, nothing else.
 pub struct StreamReader {
     client: TableStore,
     table: String,

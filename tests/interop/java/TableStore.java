@@ -104,19 +104,32 @@ public final class TableStore {
         client.shutdown();
     }
 
-    /** Calls once, and once more if the SDK lent the call a pooled connection that it had just closed for being idle. */
+    /**
+     * Calls once, and once more if the SDK dropped the call with its connection: its client asks whether a connection
+     * is open after it handed the request to it, and by then the exchange may be over. So the call may have been made.
+     */
     private static JsonElement answer(Call call, JsonObject asked) throws Exception {
         try {
             return call.answer(asked);
         } catch (ClientException error) {
-            if (!wasNeverSent(error)) {
+            if (!wasDroppedWithItsConnection(error)) {
                 throw error;
             }
+        }
+        try {
             return call.answer(asked);
+        } catch (TableStoreException error) {
+            String name = text(asked, "do");
+            boolean wasMade = name.equals("create_table") && error.getErrorCode().equals("OTSObjectAlreadyExist")
+                    || name.equals("delete_table") && error.getErrorCode().equals("OTSObjectNotExist");
+            if (!wasMade) {
+                throw error;
+            }
+            return NOTHING;
         }
     }
 
-    private static boolean wasNeverSent(Throwable error) {
+    private static boolean wasDroppedWithItsConnection(Throwable error) {
         for (; error != null; error = error.getCause()) {
             for (StackTraceElement at : error.getStackTrace()) {
                 if (at.getMethodName().equals("connectionAllocated")) {
