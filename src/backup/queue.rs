@@ -19,8 +19,9 @@ use crate::runtime::{Progress, RangeProgress};
 /// A range with less than this left is not cut: each cut makes a file, and a page is the least that pays one.
 const LEAST_PAGES: f64 = 4.0;
 
-/// A range with less left than this part of what a worker has read so far is not cut. Without cuts at that point the
-/// workers idle for the last 6 % of the scan at most, and no file is much smaller than a 32nd of a worker's share.
+/// A range with less left than this part of what a worker has read so far is not cut, so that no file is much smaller than
+/// a 32nd of a worker's share. What is left is estimated: with four workers and one partition of 95 % the first of them
+/// idled for the last 2 to 13 % of the pages, in 32 of 36 runs for less than 10 %.
 const LEAST_SHARE: f64 = 1.0 / 16.0;
 
 /// The service's sizes leave PlainBuffer's framing out. A scan that took this many times the bytes was estimated too low.
