@@ -9,6 +9,7 @@ mod connect;
 mod demo;
 mod diff;
 mod differences;
+mod drill;
 mod dry_run;
 mod events;
 mod expire;
@@ -112,7 +113,7 @@ pub fn main() -> ExitCode {
             Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
             Command::Restore(args) => return restore::run(*args, output, &shutdown).await,
             Command::RetryRejects(args) => return restore::retry(*args, output, &shutdown).await,
-            Command::Verify(args) => return until_stopped(verify::run(*args, output), &shutdown).await,
+            Command::Verify(args) => return verify::run(*args, output, &shutdown).await,
             Command::Diff(args) => return until_stopped(diff::run(*args, output), &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,

@@ -39,6 +39,7 @@ use object_store::path::Path;
 pub use options::{AutoIncrement, ErrorLimit, OnConflict, RestoreOptions};
 pub use plan::{RestorePlan, TargetState};
 pub use progress::{RestorePhase, RestoreProgress, RestoreSnapshot};
+pub use rejects::{Refusal, refusals};
 pub use retry::retry_rejects;
 
 use crate::catalog::{
@@ -218,6 +219,8 @@ async fn run(
     tracing::info!(run = %prepared.manifest.run, target = job.target, lanes, done = done.len(), resumed, "restore begins");
     let written = write_all(Arc::new(work)).await.map_err(|error| match error.kind() {
         Kind::Internal => error,
+        // It is deleted, not gone on with.
+        _ if options.scratch => error,
         _ => error.hint("run the same command again to go on where it stopped"),
     })?;
     runtime.progress.enter(RestorePhase::Finishing);

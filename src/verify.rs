@@ -6,6 +6,7 @@
 //! | sample | some data files whole | what full finds, in these files |
 //! | full | every byte | any changed bit; rows, keys, counts, row-sums and statistics that are not as the documents say |
 //! | live | the table, and what differs from it | each key that differs, with its columns |
+//! | drill | a table that the run was restored into, as live does | what a restore does not give back |
 //!
 //! Promises:
 //! - Every difference is named; none ends the search for others. What could not be looked at is an error, never a success.
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 pub use compare::compare;
-pub use live::verify_live;
+pub use live::{compare_with_table, verify_live};
 pub use progress::{VerifyCount, VerifyProgress};
 pub use report::{Comparison, Level, RowChange, RowDifference, RunReport};
 pub use sample::Sample;
@@ -47,7 +48,8 @@ use data_file::Reading;
 /// How to verify. Build from `Default` and change fields.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// How much is read; [`Level::Live`] needs a table and is [`verify_live`]'s.
+    /// How much is read; [`Level::Live`] needs a table and is [`verify_live`]'s, [`Level::Drill`] needs one that was
+    /// restored and is [`compare_with_table`]'s.
     pub level: Level,
     /// Which data files [`Level::Sample`] reads.
     pub sample: Sample,
@@ -118,7 +120,7 @@ pub async fn verify_table(
     {
         let sound: Vec<_> = entries.iter().filter(|entry| present.contains(&entry.id)).cloned().collect();
         let read: HashSet<_> = match options.level {
-            Level::Quick | Level::Live => HashSet::new(),
+            Level::Quick | Level::Live | Level::Drill => HashSet::new(),
             Level::Sample => options.sample.choose(&sound),
             Level::Full => sound.iter().map(|entry| entry.id).collect(),
         };

@@ -19,6 +19,13 @@ pub(super) fn text(comparison: &Comparison) -> String {
         comparison.changed,
         if comparison.has_more { ", and more that are not named" } else { "" }
     ));
+    if comparison.unexplained_ranges > 0 {
+        lines.push(format!(
+            "  {} with other row-sums, though every row is the same: a row-sum in the file list is wrong, or the table \
+             was another one for a moment",
+            super::size::counted(comparison.unexplained_ranges, "key range"),
+        ));
+    }
     lines.join("\n")
 }
 

@@ -9,7 +9,8 @@ use futures::StreamExt;
 
 use super::backup::{parse_bandwidth, parse_concurrency, parse_key, parse_seconds};
 use super::connect::{KeyArgs, StoreArgs, TableStoreArgs};
-use super::restore_progress::{self, Audience};
+use super::progress::Audience;
+use super::restore_progress;
 use super::restore_summary::{RestoreSummary, TableFailure, TableSummary, plan_text};
 use super::source::SourceUrl;
 use super::summary::Failure;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::progress::Audience;
 use super::size;
 use crate::restore::{RestorePhase, RestoreProgress, RestoreSnapshot};
 
@@ -14,13 +15,6 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Length of a bar, in steps.
 const STEPS: u64 = 1_000;
-
-/// For whom progress is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Audience {
-    Nobody,
-    People,
-}
 
 /// A running display; [`Display::finish`] ends it.
 pub(super) struct Display {
@@ -34,7 +28,7 @@ pub(super) fn start(
     audience: Audience,
     every: Duration,
 ) -> Display {
-    if audience == Audience::Nobody {
+    if audience != Audience::People {
         return Display { bars: None, task: None };
     }
     let bars = std::io::stderr().is_terminal().then(MultiProgress::new);

@@ -1,5 +1,6 @@
 //! `otsvault verify`.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -7,13 +8,14 @@ use serde::Serialize;
 
 use super::connect::{KeyArgs, StoreArgs, TableStoreArgs};
 use super::differences;
+use super::drill::{Drill, Drilled, check_prefix};
 use super::source::SourceUrl;
 use super::tables::{is_name, parse_glob};
 use super::verify_progress::watch;
-use super::{Output, print_json, print_line, size};
+use super::{Output, print_json, print_line, size, until_stopped};
 use crate::catalog::{RunId, TablePath, Vault};
-use crate::runtime::CpuPool;
-use crate::tablestore::TableStore;
+use crate::runtime::{CpuPool, Shutdown};
+use crate::tablestore::{TableStore, TableStoreConfig};
 use crate::verify::{
     Level, RunReport, Sample, Verifier, VerifyOptions, VerifyProgress, verify_live, verify_table,
 };
@@ -24,8 +26,10 @@ use crate::{Error, Kind, Result};
     otsvault verify oss://backups/prod\n  \
     otsvault verify oss://backups/prod 'iot_*' --level sample --sample 3/30\n  \
     otsvault verify ./vault orders --level full\n  \
-    otsvault verify ./vault orders --level live --against ots://inst.cn-hangzhou/orders\n\n\
-    Exit code 5 where anything differs; everything that does is named.")]
+    otsvault verify ./vault orders --level live --against ots://inst.cn-hangzhou/orders\n  \
+    otsvault verify ./vault orders --level drill --scratch ots://test.cn-hangzhou/drill_\n\n\
+    Exit code 5 where anything differs; everything that does is named. Exit code 3 where a drill's only\n\
+    differences are rows that the service refused.")]
 pub(super) struct VerifyArgs {
     /// Vault: oss://bucket/prefix, file:///dir or a path
     vault: String,
@@ -46,7 +50,14 @@ pub(super) struct VerifyArgs {
     /// The table that level `live` compares with, ots://instance[.region]/table; ots://instance/* for the table of the same name
     #[arg(long, value_name = "SOURCE")]
     against: Option<SourceUrl>,
-    /// Rows that level `live` names at most
+    /// Where level `drill` makes its scratch tables, ots://instance[.region]/PREFIX: a new name each time that begins with
+    /// PREFIX, deleted at the end
+    #[arg(long, value_name = "PLACE")]
+    scratch: Option<SourceUrl>,
+    /// Write capacity units that level `drill` uses per second at most
+    #[arg(long, value_name = "UNITS")]
+    max_write_cu: Option<NonZeroU32>,
+    /// Rows that levels `live` and `drill` name at most
     #[arg(long, default_value_t = 100, value_name = "ROWS")]
     max_differences: usize,
     /// Memory for data files, decoded rows and response bodies together, such as 512MiB
@@ -60,7 +71,7 @@ pub(super) struct VerifyArgs {
     keys: KeyArgs,
 }
 
-/// The levels, each of which does what the one before it does, `live` aside.
+/// The levels, each of which does what the one before it does, `live` and `drill` aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LevelArg {
     /// Documents, key intervals, and that every object is there and the right one
@@ -71,6 +82,8 @@ enum LevelArg {
     Full,
     /// Quick, and the table itself, range by range: names the rows that differ
     Live,
+    /// Quick, and the way back: restores into a scratch table, compares as live does, deletes the table
+    Drill,
 }
 
 impl LevelArg {
@@ -80,6 +93,7 @@ impl LevelArg {
             LevelArg::Sample => Level::Sample,
             LevelArg::Full => Level::Full,
             LevelArg::Live => Level::Live,
+            LevelArg::Drill => Level::Drill,
         }
     }
 }
@@ -95,11 +109,31 @@ struct Verified {
     /// Nothing differs.
     sound: bool,
     exit_code: u8,
-    runs: Vec<RunReport>,
+    runs: Vec<Verdict>,
+}
+
+/// One run, verified.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    #[serde(flatten)]
+    report: RunReport,
+    /// Level drill only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<Drilled>,
+}
+
+impl Verdict {
+    fn exit_code(&self) -> u8 {
+        match (&self.drill, self.report.is_sound()) {
+            (Some(drilled), _) => drilled.exit_code(&self.report),
+            (None, true) => 0,
+            (None, false) => Kind::Verification.exit_code(),
+        }
+    }
 }
 
 /// Verifies, prints, and says which exit code that is worth.
-pub(super) async fn run(args: VerifyArgs, output: Output) -> Result<u8> {
+pub(super) async fn run(args: VerifyArgs, output: Output, shutdown: &Shutdown) -> Result<u8> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let is_share = matches!(args.sample, Sample::Share { .. }) && args.level == LevelArg::Sample;
     let options = VerifyOptions {
@@ -109,63 +143,153 @@ pub(super) async fn run(args: VerifyArgs, output: Output) -> Result<u8> {
         max_differences: args.max_differences,
     };
     options.check()?;
-    let client = args.client().await?;
-    let vault = args.store.open(&args.vault, &args.keys).await?;
-    let tables = args.tables(&vault).await?;
-    let verifier = Verifier { cpu: CpuPool::new(0)?, progress: Arc::new(VerifyProgress::default()) };
-    let display = watch(verifier.progress.clone(), output.quiet || output.json);
-    let mut runs = Vec::new();
-    let verified = async {
-        for table in &tables {
-            let report = match &client {
-                None => verify_table(&vault, table, args.run.as_ref(), &options, &verifier).await,
+    let scene = until_stopped(Scene::set(&args, &options, output, shutdown), shutdown).await?;
+    let mut verdicts = Vec::new();
+    let verified = scene.verify(&mut verdicts).await;
+    if verdicts.is_empty() && verified.is_ok() {
+        return Err(args.nothing_found(&scene.vault));
+    }
+    let sound = verdicts.iter().all(|verdict| verdict.report.is_sound());
+    // A difference before a row that was refused before a table that is still there.
+    let codes: Vec<_> = verdicts.iter().map(Verdict::exit_code).collect();
+    let first = [Kind::Verification, Kind::LeftOut].map(Kind::exit_code);
+    let exit_code = first.into_iter().find(|code| codes.contains(code));
+    let exit_code = exit_code.or_else(|| codes.into_iter().max()).unwrap_or(0);
+    let seed = is_share.then_some(seed);
+    if output.json {
+        verified?;
+        let vault = scene.vault.url().to_owned();
+        print_json(&Verified { vault, level: options.level, seed, sound, exit_code, runs: verdicts })?;
+        return Ok(exit_code);
+    }
+    let texts: Vec<_> = verdicts.iter().map(|verdict| text(verdict, seed)).collect();
+    if !texts.is_empty() {
+        print_line(&texts.join("\n\n"))?;
+    }
+    verified.map(|()| exit_code)
+}
+
+/// Everything the command needs, connected.
+struct Scene<'a> {
+    args: &'a VerifyArgs,
+    options: &'a VerifyOptions,
+    output: Output,
+    shutdown: &'a Shutdown,
+    client: Option<TableStore>,
+    vault: Vault,
+    tables: Vec<TablePath>,
+    verifier: Verifier,
+}
+
+impl<'a> Scene<'a> {
+    async fn set(
+        args: &'a VerifyArgs,
+        options: &'a VerifyOptions,
+        output: Output,
+        shutdown: &'a Shutdown,
+    ) -> Result<Scene<'a>> {
+        let client = args.client().await?;
+        let vault = args.store.open(&args.vault, &args.keys).await?;
+        let tables = args.tables(&vault).await?;
+        let verifier = Verifier { cpu: CpuPool::new(0)?, progress: Arc::new(VerifyProgress::default()) };
+        Ok(Scene { args, options, output, shutdown, client, vault, tables, verifier })
+    }
+
+    /// Adds what is found to `verdicts`, until an error.
+    async fn verify(&self, verdicts: &mut Vec<Verdict>) -> Result<()> {
+        if let (LevelArg::Drill, Some(client), Some(scratch)) =
+            (self.args.level, &self.client, &self.args.scratch)
+        {
+            // Stops by itself: it has something to clean up.
+            return self.drill(client, &scratch.table, verdicts).await;
+        }
+        let display = watch(self.verifier.progress.clone(), self.output.quiet || self.output.json);
+        let verified = until_stopped(self.read(verdicts), self.shutdown).await;
+        display.finish();
+        verified
+    }
+
+    async fn read(&self, verdicts: &mut Vec<Verdict>) -> Result<()> {
+        let (vault, run, options) = (&self.vault, self.args.run.as_ref(), self.options);
+        for table in &self.tables {
+            let report = match &self.client {
+                None => verify_table(vault, table, run, options, &self.verifier).await,
                 Some(client) => {
-                    let against = (client, args.against_table(table));
-                    verify_live(&vault, table, args.run.as_ref(), against, &options, &verifier).await
+                    let against = (client, self.args.against_table(table));
+                    verify_live(vault, table, run, against, options, &self.verifier).await
                 }
             };
-            match report {
-                Ok(report) => runs.extend(report),
-                // A run is of one table.
-                Err(error) if error.kind() == Kind::NotFound && tables.len() > 1 && args.run.is_some() => {}
-                Err(error) => return Err(error),
+            if let Some(report) = self.of_this_table(report)? {
+                verdicts.push(Verdict { report, drill: None });
             }
         }
         Ok(())
     }
-    .await;
-    display.finish();
-    verified?;
-    if runs.is_empty() {
-        return Err(args.nothing_found(&vault));
+
+    async fn drill(&self, client: &TableStore, prefix: &str, verdicts: &mut Vec<Verdict>) -> Result<()> {
+        let drill = Drill {
+            client,
+            vault: &self.vault,
+            prefix,
+            options: self.options,
+            verifier: &self.verifier,
+            shutdown: self.shutdown,
+            output: self.output,
+        };
+        for table in &self.tables {
+            let outcome = drill.run(table, self.args.run.as_ref()).await;
+            if let Some((report, drill)) = self.of_this_table(outcome)? {
+                verdicts.push(Verdict { report, drill });
+            }
+        }
+        Ok(())
     }
-    let sound = runs.iter().all(RunReport::is_sound);
-    let exit_code = if sound { 0 } else { Kind::Verification.exit_code() };
-    let seed = is_share.then_some(seed);
-    if output.json {
-        let vault = vault.url().to_owned();
-        print_json(&Verified { vault, level: options.level, seed, sound, exit_code, runs })?;
-        return Ok(exit_code);
+
+    /// A run is of one table: where many are asked for, the others have none of that id.
+    fn of_this_table<T>(&self, outcome: Result<Option<T>>) -> Result<Option<T>> {
+        match outcome {
+            Err(error)
+                if error.kind() == Kind::NotFound && self.tables.len() > 1 && self.args.run.is_some() =>
+            {
+                Ok(None)
+            }
+            outcome => outcome,
+        }
     }
-    let texts: Vec<_> = runs.iter().map(|run| text(run, seed)).collect();
-    print_line(&texts.join("\n\n"))?;
-    Ok(exit_code)
 }
 
 impl VerifyArgs {
     /// The table's instance comes from the command line alone: an endpoint in a vault is nobody's word.
     async fn client(&self) -> Result<Option<TableStore>> {
-        match (self.level, &self.against) {
-            (LevelArg::Live, Some(against)) => {
-                let network = self.store.network()?;
-                self.table_store.connect_with(against, &self.keys, network, |_| {}).await.map(Some)
+        let wrong =
+            |doing: &'static str, reason: &str| Error::new(Kind::Usage, doing).because(reason.to_owned());
+        let place = match (self.level, &self.against, &self.scratch) {
+            (LevelArg::Live, Some(against), None) => against,
+            (LevelArg::Live, None, _) => {
+                return Err(wrong("compare with a table", "nobody said with which")
+                    .hint("give `--against ots://instance/table`, or `ots://instance/*` for the table of the same name"));
             }
-            (LevelArg::Live, None) => Err(Error::new(Kind::Usage, "compare with a table")
-                .because("nobody said with which")
-                .hint("give `--against ots://instance/table`, or `ots://instance/*` for the table of the same name")),
-            (_, Some(_)) => Err(Error::new(Kind::Usage, "use `--against`").because("only level `live` reads a table")),
-            (_, None) => Ok(None),
-        }
+            (LevelArg::Drill, None, Some(scratch)) => {
+                check_prefix(&scratch.table)?;
+                scratch
+            }
+            (LevelArg::Drill, _, None) => {
+                return Err(wrong("restore into a scratch table", "nobody said where").hint(
+                    "give `--scratch ots://instance/prefix`: the table is new, and deleted at the end",
+                ));
+            }
+            (LevelArg::Quick | LevelArg::Sample | LevelArg::Full, None, None) => return Ok(None),
+            (_, Some(_), _) => {
+                return Err(wrong(
+                    "use `--against`",
+                    "only level `live` compares with a table that is there",
+                ));
+            }
+            (_, None, Some(_)) => return Err(wrong("use `--scratch`", "only level `drill` restores")),
+        };
+        let limits = |config: &mut TableStoreConfig| config.ceilings.write_units = self.max_write_cu;
+        let network = self.store.network()?;
+        self.table_store.connect_with(place, &self.keys, network, limits).await.map(Some)
     }
 
     fn against_table<'a>(&'a self, table: &'a TablePath) -> &'a str {
@@ -208,12 +332,14 @@ impl VerifyArgs {
 }
 
 /// As a person reads it.
-fn text(run: &RunReport, seed: Option<u64>) -> String {
+fn text(verdict: &Verdict, seed: Option<u64>) -> String {
+    let run = &verdict.report;
     let level = match run.level {
         Level::Quick => "quick",
         Level::Sample => "sample",
         Level::Full => "full",
         Level::Live => "live",
+        Level::Drill => "drill",
     };
     let label = match (run.consistency, run.is_projection) {
         (None, _) => "not committed".to_owned(),
@@ -249,6 +375,9 @@ fn text(run: &RunReport, seed: Option<u64>) -> String {
     }
     if let Some(seed) = seed {
         text.push_str(&format!("\n  seed        {seed}"));
+    }
+    if let Some(drilled) = &verdict.drill {
+        text.push_str(&drilled.text());
     }
     if let Some(comparison) = &run.comparison {
         text.push_str(&format!(

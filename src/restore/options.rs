@@ -24,6 +24,9 @@ pub struct RestoreOptions {
     pub on_conflict: Option<OnConflict>,
     /// What happens to the values of an auto-increment key column.
     pub auto_increment: AutoIncrement,
+    /// The table is for comparing alone: it keeps the options of the load, so that no cell expires, and gets neither Stream
+    /// nor indexes.
+    pub scratch: bool,
     /// Reserve the throughput that the source had; it is billed whether it is used or not. Default: none.
     pub keep_reserved: bool,
     /// Key ranges written at the same time, 1 to 64; 0, the default, as many as the memory affords, up to 16. How many
@@ -49,6 +52,7 @@ impl Default for RestoreOptions {
             flatten: false,
             on_conflict: None,
             auto_increment: AutoIncrement::Integer,
+            scratch: false,
             keep_reserved: false,
             lanes: 0,
             memory_bytes: 512 << 20,

@@ -3,7 +3,7 @@
 //! One file per row group, next to its entry in the log. The key has its own columns, as in the data files; what was
 //! wrong with the row is in columns whose names no table can have. File, row group and row say where the whole row is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,11 +12,16 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use serde::Serialize;
 
+use super::State;
 use crate::catalog::UnitId;
 use crate::columnar::{ColumnPlan, Role};
 use crate::error::Context;
 use crate::model::{KeyPart, PrimaryKey, PrimaryKeyType};
+use crate::objectstore::error_on;
 use crate::parquet_file::{decode_small_file, encode_small_file};
 use crate::{Error, Kind, Result};
 
@@ -131,15 +136,62 @@ fn key_column(keys: &[&PrimaryKey], index: usize, column_type: PrimaryKeyType) -
 /// # Errors
 /// [`Kind::Corrupt`] if it is no reject file.
 pub(super) fn row_numbers(bytes: &Bytes) -> Result<BTreeSet<u64>> {
-    let wrong =
-        || Error::new(Kind::Corrupt, "read a reject file").because(format!("it has no column `{ROW}`"));
     let mut numbers = BTreeSet::new();
     for batch in decode_small_file(bytes)? {
         let column = batch.column_by_name(ROW).and_then(|column| column.as_primitive_opt::<UInt64Type>());
-        let column = column.filter(|column| column.null_count() == 0).ok_or_else(wrong)?;
+        let column = column.filter(|column| column.null_count() == 0).ok_or_else(|| no_column(ROW))?;
         numbers.extend(column.values().iter().copied());
     }
     Ok(numbers)
+}
+
+/// Rows that were refused with the same code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The service's code, or one of ours.
+    pub code: String,
+    /// What was said of one of them.
+    pub message: String,
+    /// How many.
+    pub rows: u64,
+}
+
+/// Why rows were refused, by code: what is in the reject files of all restores whose logs are in `state`.
+///
+/// # Errors
+/// [`Kind::Corrupt`] for a file that is no reject file; whatever the store says.
+pub async fn refusals(state: &State) -> Result<Vec<Refusal>> {
+    let failed = |error| error_on("read the reject files in", &state.prefix, error);
+    let mut objects: Vec<_> = state.store.list(Some(&state.prefix)).try_collect().await.map_err(failed)?;
+    objects.retain(|object| object.location.parts().any(|part| part.as_ref() == "rejects"));
+    let mut by_code: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    for object in objects {
+        if object.size > LARGEST_FILE {
+            return Err(Error::new(Kind::Corrupt, "read a reject file")
+                .because(format!("it has {} bytes", object.size)));
+        }
+        let read = state.store.get(&object.location).await.map_err(failed)?;
+        let bytes = read.bytes().await.map_err(failed)?;
+        for batch in decode_small_file(&bytes)? {
+            let text = |name: &str| {
+                let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+                column.ok_or_else(|| no_column(name))
+            };
+            for (code, message) in text(CODE)?.iter().zip(text(MESSAGE)?) {
+                let entry = by_code.entry(code.unwrap_or_default().to_owned()).or_default();
+                if entry.1 == 0 {
+                    entry.0 = message.unwrap_or_default().to_owned();
+                }
+                entry.1 += 1;
+            }
+        }
+    }
+    let refusal = |(code, (message, rows))| Refusal { code, message, rows };
+    Ok(by_code.into_iter().map(refusal).collect())
+}
+
+fn no_column(name: &str) -> Error {
+    Error::new(Kind::Corrupt, "read a reject file").because(format!("it has no column `{name}`"))
 }
 
 #[cfg(test)]

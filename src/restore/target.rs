@@ -30,9 +30,16 @@ pub(super) fn wanted(manifest: &Manifest, target: &str, options: &RestoreOptions
     let key = source.primary_key.iter();
     let primary_key = key
         .map(|column| PrimaryKeyColumn { auto_increment: column.auto_increment && keep, ..column.clone() });
+    let (table_options, stream, indexes) = match options.scratch {
+        true => (load_options(&source.options), None, Vec::new()),
+        false => (source.options.clone(), source.stream.clone(), source.indexes.clone()),
+    };
     TableDefinition {
         name: target.to_owned(),
         primary_key: primary_key.collect(),
+        options: table_options,
+        stream,
+        indexes,
         reserved: if options.keep_reserved { source.reserved } else { ReservedThroughput::default() },
         creation_time: None,
         ..source.clone()

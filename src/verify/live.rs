@@ -22,17 +22,33 @@ pub async fn verify_live(
     verifier: &Verifier,
 ) -> Result<Option<RunReport>> {
     let quick = VerifyOptions { level: Level::Live, ..options.clone() };
-    let Some(mut report) = verify_table(vault, of, run, &quick, verifier).await? else { return Ok(None) };
+    let Some(report) = verify_table(vault, of, run, &quick, verifier).await? else { return Ok(None) };
+    compare_with_table(vault, of, report, (client, table), options, verifier).await.map(Some)
+}
+
+/// Compares the run of a `report` with `table` of `client`, and adds to the report which rows differ; a run that is damaged
+/// is compared with nothing.
+///
+/// # Errors
+/// Those of [`verify_live`]; [`Kind::NotFound`] for a run that was removed meanwhile.
+pub async fn compare_with_table(
+    vault: &Vault,
+    of: &TablePath,
+    mut report: RunReport,
+    (client, table): (&TableStore, &str),
+    options: &VerifyOptions,
+    verifier: &Verifier,
+) -> Result<RunReport> {
     if !report.is_sound() {
         report.notes.push("not compared with the table: the backup itself is damaged".to_owned());
-        return Ok(Some(report));
+        return Ok(report);
     }
     let store = &**vault.store();
     let path = run_paths(store, of).await?.into_iter().find(|path| path.run.as_str() == report.run);
     let path = path.ok_or_else(|| gone(&report))?;
     let manifest = Manifest::read(store, &path).await?.ok_or_else(|| gone(&report))?;
     compare_run(vault, path, manifest, (client, table), options, verifier, &mut report).await?;
-    Ok(Some(report))
+    Ok(report)
 }
 
 /// The run was there a moment ago.
@@ -63,7 +79,9 @@ async fn compare_run(
         }
         Err(error) => return Err(error),
     };
-    report.notes = notes(&manifest, &side);
+    if report.level == Level::Live {
+        report.notes.extend(notes(&manifest, &side));
+    }
     let run = RunSide::open(vault, path, manifest, &verifier.cpu, half).await?;
     let (left, right) = (Side::Run(Box::new(run)), Side::Table(Box::new(side)));
     match compare(&left, &right, options, &verifier.progress).await {

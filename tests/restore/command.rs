@@ -6,7 +6,7 @@ use crate::play::Play;
 use crate::stage::{On, Stage};
 
 /// Replaces what differs from run to run.
-fn settled(text: &str, stage: &Stage) -> String {
+pub fn settled(text: &str, stage: &Stage) -> String {
     let text = text.replace(&stage.directory.path().display().to_string(), "<dir>");
     let rules = [
         (r"\d{8}t\d{6}z-[0-9a-f]{8}", "<run>"),
@@ -15,6 +15,9 @@ fn settled(text: &str, stage: &Stage) -> String {
         (r"sent        .*", "sent        <size and requests>"),
         (r"time        .*", "time        <time and rate>"),
         (r"peak memory .*", "peak memory <size>"),
+        (r"in \d+\.\d s into", "in <seconds> into"),
+        (r"drill_[0-9a-f]{16}", "drill_<random>"),
+        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}Z", "<time>"),
         (r"( +\d+\.\d)\n", " <seconds>\n"),
         (r"\d+\.\d KiB", "<size>"),
     ];

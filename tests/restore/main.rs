@@ -5,6 +5,7 @@
 mod stage;
 
 mod command;
+mod drill;
 mod guards;
 mod play;
 mod random_tables;

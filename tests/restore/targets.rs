@@ -5,6 +5,7 @@ use otsvault::model::{
     Value, ValueType,
 };
 use otsvault::restore::{AutoIncrement, OnConflict, RestoreOptions, TargetState, plan};
+use otsvault::tablestore::TableStore;
 use rstest::rstest;
 
 use crate::play::{Play, own_table, row};
@@ -126,7 +127,8 @@ async fn rows_that_meet_rows(
     assert_eq!(play.definition("target").await, before, "its own options again");
 }
 
-fn counted_table() -> otsvault::model::TableDefinition {
+/// With an auto-increment key column.
+pub fn counted_table() -> otsvault::model::TableDefinition {
     let mut definition = own_table("own", 1);
     definition.primary_key = vec![
         PrimaryKeyColumn { name: "p".into(), column_type: PrimaryKeyType::String, auto_increment: false },
@@ -135,16 +137,20 @@ fn counted_table() -> otsvault::model::TableDefinition {
     definition
 }
 
+pub async fn put_counted(client: &TableStore, rows: i64) {
+    for at in 0..rows {
+        let mut new = row(0, &[("a", Value::Integer(at), 5)]);
+        new.key = vec![("p", PrimaryKeyValue::String("x")), ("n", PrimaryKeyValue::AutoIncrement)];
+        client.put_row("own", &new).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn auto_increment_values_stay_or_are_assigned_anew_with_a_mapping() {
     let play = Play::empty(On::Disk).await;
     let client = play.stage.client();
     client.create_table(&counted_table(), &[]).await.unwrap();
-    for at in 0..300 {
-        let mut new = row(0, &[("a", Value::Integer(at), 5)]);
-        new.key = vec![("p", PrimaryKeyValue::String("x")), ("n", PrimaryKeyValue::AutoIncrement)];
-        client.put_row("own", &new).await.unwrap();
-    }
+    put_counted(&client, 300).await;
     play.back_up("own").await;
     let kept = play.restore("own", "kept", &Play::options()).await.unwrap();
     assert!(kept.notes.iter().any(|note| note.contains("plain INTEGER")), "{:?}", kept.notes);
