@@ -14,6 +14,7 @@
 mod audit;
 mod chain;
 mod commit;
+mod cut;
 mod delta;
 mod document;
 mod file_entry;
@@ -34,6 +35,7 @@ mod vault;
 pub use audit::{Audit, AuditDepth, Fault, audit_run};
 pub use chain::{Chain, Link};
 pub use commit::{prepare_commit, publish};
+pub use cut::{Cut, Moment, Window};
 pub use delta::{Delta, DeltaEntry, DeltaManifest, DeltaTotals, Parent, ShardSlice};
 pub use file_entry::{ENTRY_METADATA, FileEntry, ReadCost, StoredFile};
 pub use file_list::{read_delta_list, read_file_list, write_file_list};

@@ -11,6 +11,7 @@
 mod boolean;
 mod builder;
 mod bytes;
+mod keys;
 mod naming;
 mod overflow;
 mod overflow_reader;
@@ -27,6 +28,7 @@ mod typed_column;
 mod validity;
 
 pub use builder::{Batch, BatchBuilder, Totals};
+pub use keys::KeyColumns;
 pub use placed::PlacedCells;
 pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
 pub use reader::RowsReader;

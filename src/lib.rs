@@ -15,6 +15,7 @@ pub mod cli;
 pub mod columnar;
 pub mod credentials;
 pub mod error;
+pub mod fold;
 pub mod model;
 pub mod network;
 pub mod objectstore;

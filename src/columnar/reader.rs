@@ -108,6 +108,15 @@ impl<'a> RowsReader<'a> {
         self.rows - self.row
     }
 
+    /// Reads the row at `index` into `row`, and goes on behind it; `false` where there is none.
+    ///
+    /// # Errors
+    /// As [`RowsReader::read`].
+    pub fn read_at(&mut self, index: usize, row: &mut Row<'a>) -> Result<bool> {
+        self.row = index.min(self.rows);
+        self.read(row)
+    }
+
     /// Reads the next row into `row`, whose memory is reused; `false` at the end.
     ///
     /// # Errors

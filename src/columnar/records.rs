@@ -185,6 +185,21 @@ impl SplitBatch {
         let numbers = (1..7).map(number).collect::<Result<_>>()?;
         Ok(SplitBatch { rows, op: text(0)?, numbers, shard: text(7)? })
     }
+
+    /// Where the record at `row`, which there must be, stands in the chain.
+    ///
+    /// # Errors
+    /// `Corrupt` for a place that none can have.
+    #[inline]
+    pub fn place(&self, row: usize) -> Result<RecordPlace> {
+        let [rank, ordinal, clock_us, ..] = &self.numbers[..] else {
+            return Err(corrupt("numbers are missing"));
+        };
+        let place = |numbers: &Int64Array| {
+            u64::try_from(numbers.value(row)).map_err(|_| corrupt("a place is negative"))
+        };
+        Ok(RecordPlace { rank: place(rank)?, ordinal: place(ordinal)?, clock_us: clock_us.value(row) })
+    }
 }
 
 /// A record out of a delta, with its place.
@@ -215,9 +230,18 @@ impl<'a> RecordsReader<'a> {
         Ok(RecordsReader { rows: RowsReader::new(&batch.rows, plan)?, batch, next: 0 })
     }
 
+    /// The record at `row`; `None` where there is none. Reading goes on behind it.
+    ///
+    /// # Errors
+    /// `Corrupt` for a record that makes no sense.
+    pub fn read_at(&mut self, row: usize) -> Result<Option<PlacedRecord<'a>>> {
+        self.next = row;
+        self.read()
+    }
+
     fn read(&mut self) -> Result<Option<PlacedRecord<'a>>> {
         let mut row = Row::default();
-        if !self.rows.read(&mut row)? {
+        if !self.rows.read_at(self.next, &mut row)? {
             return Ok(None);
         }
         let at = self.next;
@@ -226,14 +250,17 @@ impl<'a> RecordsReader<'a> {
             .into_iter()
             .find(|record_type| op_name(*record_type) == self.batch.op.value(at))
             .ok_or_else(|| corrupt("`_op` is unknown"))?;
-        let numbers: Vec<i64> = self.batch.numbers.iter().map(|numbers| numbers.value(at)).collect();
-        let [rank, ordinal, clock_us, epoch, timestamp_us, row_index] = numbers[..] else {
+        let [.., epoch, timestamp_us, row_index] = &self.batch.numbers[..] else {
             return Err(corrupt("numbers are missing"));
         };
-        let small =
-            |number: i64| i32::try_from(number).map_err(|_| corrupt("a sequence number is too large"));
-        let place = |number: i64| u64::try_from(number).map_err(|_| corrupt("a place is negative"));
-        let sequence = SequenceInfo { epoch: small(epoch)?, timestamp_us, row_index: small(row_index)? };
+        let small = |numbers: &Int64Array| {
+            i32::try_from(numbers.value(at)).map_err(|_| corrupt("a sequence number is too large"))
+        };
+        let sequence = SequenceInfo {
+            epoch: small(epoch)?,
+            timestamp_us: timestamp_us.value(at),
+            row_index: small(row_index)?,
+        };
         row.sequence = Some(sequence);
         if record_type == RecordType::Delete && !row.cells.is_empty() {
             return Err(corrupt("a delete has cells"));
@@ -243,7 +270,7 @@ impl<'a> RecordsReader<'a> {
         }
         Ok(Some(PlacedRecord {
             record: StreamRecord { record_type, sequence, row },
-            place: RecordPlace { rank: place(rank)?, ordinal: place(ordinal)?, clock_us },
+            place: self.batch.place(at)?,
             shard_id: self.batch.shard.value(at),
         }))
     }
