@@ -7,12 +7,13 @@
 //! - The same command after an interruption goes on with what is left; after a success it makes a new base.
 //! - Memory stays inside [`BackupOptions::memory_bytes`] whatever the table's size.
 
+mod consistency;
 mod cutting;
 mod estimate;
-mod lease_keeper;
 mod options;
 mod page_encoder;
 mod page_reader;
+mod planning;
 mod queue;
 mod range_task;
 mod read_api;
@@ -22,6 +23,7 @@ mod sample;
 mod scan;
 mod shares;
 mod splits;
+mod tail;
 mod workers;
 
 use std::sync::Arc;
@@ -31,26 +33,24 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 
+pub use consistency::WantedConsistency;
 pub use estimate::{Estimate, estimate};
 pub use options::BackupOptions;
 pub use queue::WorkerUse;
 pub use read_api::ReadApi;
 
-use crate::catalog::{
-    self, FORMAT_VERSION, Manifest, RunId, RunPath, Source, StartedRun, TOOL, TablePath, Vault,
-};
-use crate::columnar::ColumnPlan;
+use crate::catalog::{self, LeaseKeeper, Manifest, RunPath, TablePath, Vault};
 use crate::model::{KeyRange, TableDefinition};
-use crate::objectstore::StorageClass;
 use crate::parquet_file::WriterSettings;
-use crate::runtime::{CpuPool, Phase, Progress, Shutdown};
+use crate::runtime::{CpuPool, Phase, Progress, Shutdown, Signal};
 use crate::tablestore::TableStore;
 use crate::{Error, Kind, Result};
-use lease_keeper::LeaseKeeper;
 use options::MemoryPlan;
+use planning::Planned;
 use range_task::RunContext;
 use scan::Scan;
 use shares::Shares;
+use tail::{Tail, Tailed};
 
 /// A run ends at most this long after a stop was asked for, whatever the services do.
 const STOP_TIME: Duration = Duration::from_secs(9);
@@ -85,7 +85,8 @@ pub struct Backup {
 
 /// Copies a table into a vault as a new base, or goes on with an unfinished one.
 ///
-/// Without a Stream position the base is fuzzy: rows written during the scan may be old, new or missing.
+/// A base of a table with a Stream is exact: it holds the records from before the scan to after it. Without, it is fuzzy: rows written
+/// during the scan may be old, new or missing.
 ///
 /// # Errors
 /// [`Kind::NotFound`] for a missing table, [`Kind::Locked`] while another run holds the table's lease,
@@ -175,7 +176,12 @@ async fn run_leased(
     publishing: &AtomicBool,
 ) -> Result<Backup> {
     let described = until_stopped(&runtime.shutdown, table, client.describe_table(table)).await?;
-    let definition = described.definition;
+    let mut definition = described.definition;
+    if let (None, Some(hours)) = (&definition.stream, options.enable_stream) {
+        let enabled = tail::enable(client, table, hours);
+        until_stopped(&runtime.shutdown, table, enabled).await?;
+        definition = client.describe_table(table).await?.definition;
+    }
     let key_range = options.key_range(&definition.primary_key)?;
     let path = vault.table(client.instance(), table)?;
     let projection = options.projection(&definition.primary_key);
@@ -236,31 +242,12 @@ struct Job<'a> {
     publishing: &'a AtomicBool,
 }
 
-/// A run with its plan made, new or taken up.
-struct Planned {
-    path: RunPath,
-    started: StartedRun,
-    done: Vec<catalog::FileEntry>,
-    splits: Vec<KeyRange>,
-    estimated_bytes: u64,
-    /// Pages come by BulkExport.
-    exports: bool,
-    planning_capacity_units: u64,
-}
-
-impl Planned {
-    /// All data files of a run have the same class, whatever a later attempt asks for.
-    fn storage_class(&self) -> Result<Option<StorageClass>> {
-        self.started.storage_class.as_deref().map(str::parse).transpose()
-    }
-}
-
 impl Job<'_> {
     async fn run(&self, lease: &Arc<LeaseKeeper>) -> Result<Backup> {
         let shutdown = &self.runtime.shutdown;
         let (definition, projection) = (self.definition.clone(), self.projection.clone());
         let scan = Scan::new(self.client.clone(), definition, projection, self.shares.pages.clone());
-        let planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
+        let mut planned = until_stopped(shutdown, &self.definition.name, self.plan(&scan)).await?;
         lease.working_on(&planned.path.run);
         let memory = self.options.memory_plan(planned.started.columns.columns().len());
         let context = RunContext {
@@ -282,10 +269,20 @@ impl Job<'_> {
         self.runtime.progress.planned(planned.splits.len() as u64);
         tracing::info!(run = %planned.path.run, splits = planned.splits.len(), done = planned.done.len(), "scan planned");
         self.runtime.progress.enter(Phase::Scanning);
-        let workers = workers::scan_all(context, planned.splits.clone(), planned.estimated_bytes).await?;
+        let scan = workers::scan_all(context.clone(), planned.splits.clone(), planned.estimated_bytes);
+        let (workers, tailed) = match planned.reader.take().zip(planned.started.stream.as_ref()) {
+            None => (scan.await?, None),
+            Some((reader, start)) => {
+                let files = tail::record_files(&context);
+                let tail = Tail::new(reader, start, files, self.options.stream_settle, &self.runtime.cpu);
+                let (workers, tailed) = self.scan_with(tail, scan, &context.stop).await?;
+                (workers, Some(tailed))
+            }
+        };
 
         self.runtime.progress.enter(Phase::Committing);
-        let manifest = until_stopped(shutdown, &self.definition.name, self.prepare(&planned, lease)).await?;
+        let prepared = self.prepare(&planned, lease, tailed);
+        let manifest = until_stopped(shutdown, &self.definition.name, prepared).await?;
         self.publishing.store(true, Relaxed);
         // Not dropped by a stop: it would leave open whether the run exists.
         catalog::publish(&**self.vault.store(), &planned.path, &manifest).await?;
@@ -299,97 +296,52 @@ impl Job<'_> {
         })
     }
 
-    async fn prepare(&self, planned: &Planned, lease: &LeaseKeeper) -> Result<Manifest> {
+    /// Scans and reads the Stream at the same time. Whichever fails ends the other.
+    async fn scan_with(
+        &self,
+        tail: Tail,
+        scan: impl Future<Output = Result<WorkerUse>>,
+        stop: &Shutdown,
+    ) -> Result<(WorkerUse, Tailed)> {
+        let scanned = Shutdown::default();
+        let (tail, scan) = (tail.read(&scanned), scan);
+        tokio::pin!(tail, scan);
+        tokio::select! {
+            workers = &mut scan => {
+                let workers = workers?;
+                scanned.request(Signal::Terminate);
+                let tailed = until_stopped(&self.runtime.shutdown, &self.definition.name, tail).await?;
+                Ok((workers, tailed))
+            }
+            tailed = &mut tail => {
+                // The scan is not over, so this is an error. What the workers have is worth keeping all the same.
+                stop.request(Signal::Terminate);
+                let scanned = scan.await;
+                tailed.and_then(|tailed| scanned.map(|workers| (workers, tailed)))
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        planned: &Planned,
+        lease: &LeaseKeeper,
+        tailed: Option<Tailed>,
+    ) -> Result<Manifest> {
         let store = &**self.vault.store();
         lease.confirm().await?;
         // A lost answer or a damaged page may have left an upload behind.
         resume::abort_open_uploads(store, &planned.path).await?;
         let entries = catalog::read_journal(store, &planned.path).await?;
         lease.ensure().await?;
-        catalog::prepare_commit(store, &planned.path, &planned.started, &entries, Timestamp::now()).await
-    }
-
-    async fn plan(&self, scan: &Scan) -> Result<Planned> {
-        let store = &**self.vault.store();
-        let bound = resume::Bound {
-            table: &self.definition,
-            key_range: &self.key_range,
-            projection: self.projection.as_deref(),
+        let Planned { path, started, .. } = planned;
+        let delta = match tailed {
+            None => None,
+            Some((span, files)) => {
+                Some(catalog::prepare_delta(store, path, span, &started.columns, files).await?)
+            }
         };
-        let earlier = resume::look_back(store, &self.path, bound).await?;
-        let mut splits =
-            splits::plan_splits(self.client, &self.definition.name, &self.key_range, self.memory.concurrency)
-                .await?;
-        let _planning = self.shares.planning().await;
-        let (exports, units) =
-            read_api::exports(self.options.read_api, scan, &splits.ranges, &self.runtime.cpu).await?;
-        splits.capacity_units += units;
-        let Some((path, started)) = earlier.unfinished else {
-            return self.plan_new(scan, splits, earlier.columns, exports).await;
-        };
-        resume::abort_open_uploads(store, &path).await?;
-        let plan = Arc::new(started.columns.clone());
-        let done =
-            resume::finished_entries(store, &path, &plan, &self.runtime.cpu, &self.shares.pages).await?;
-        let left = self.key_range.minus(done.iter().map(|entry| &entry.range));
-        let points: Vec<_> = splits.ranges.iter().map(|range| range.start.clone()).collect();
-        Ok(Planned {
-            path,
-            started,
-            done,
-            splits: left.iter().flat_map(|range| range.split_at(points.iter().cloned())).collect(),
-            estimated_bytes: splits.estimated_bytes,
-            exports,
-            planning_capacity_units: splits.capacity_units,
-        })
-    }
-
-    async fn plan_new(
-        &self,
-        scan: &Scan,
-        splits: splits::Splits,
-        previous: Option<ColumnPlan>,
-        exports: bool,
-    ) -> Result<Planned> {
-        let sample_bytes = (self.options.memory_bytes / 8).min(64 << 20);
-        let (columns, cost) = sample::plan_columns(
-            scan,
-            &splits.ranges,
-            previous.as_ref(),
-            &self.runtime.cpu,
-            self.writer_settings(&self.memory),
-            sample_bytes,
-        )
-        .await?;
-        let now = Timestamp::now();
-        let run = RunId::new(now);
-        let path = self.path.base(&run);
-        let started = StartedRun {
-            format_version: FORMAT_VERSION,
-            tool: TOOL.to_owned(),
-            chain: run.clone(),
-            run,
-            source: Source {
-                instance: self.client.instance().to_owned(),
-                endpoint: self.client.endpoint().to_owned(),
-            },
-            table: self.definition.clone(),
-            key_range: self.key_range.clone(),
-            projection: self.projection.clone(),
-            storage_class: self.options.storage_class.map(|class| class.as_str().to_owned()),
-            started_at: now,
-            columns,
-        };
-        started.write(&**self.vault.store(), &path).await?;
-        Ok(Planned {
-            path,
-            started,
-            done: Vec::new(),
-            splits: splits.ranges,
-            estimated_bytes: splits.estimated_bytes,
-            exports,
-            planning_capacity_units: splits.capacity_units + cost.capacity_units,
-        })
+        catalog::prepare_commit(store, path, started, &entries, delta, Timestamp::now()).await
     }
 
     fn writer_settings(&self, memory: &MemoryPlan) -> WriterSettings {

@@ -24,6 +24,7 @@ mod journal;
 mod json_limits;
 mod layout;
 mod lease;
+mod lease_keeper;
 mod manifest;
 mod restore_log;
 mod run;
@@ -34,7 +35,7 @@ mod vault;
 
 pub use audit::{Audit, AuditDepth, Fault, audit_run};
 pub use chain::{Chain, Link};
-pub use commit::{prepare_commit, publish};
+pub use commit::{prepare_commit, prepare_delta, publish};
 pub use cut::{Cut, Moment, Window};
 pub use delta::{Delta, DeltaEntry, DeltaManifest, DeltaTotals, Parent, ShardSlice};
 pub use file_entry::{ENTRY_METADATA, FileEntry, ReadCost, StoredFile};
@@ -43,6 +44,7 @@ pub use ids::{FileId, RunId};
 pub use journal::{read_journal, write_journal};
 pub use layout::{FileListId, RunObject, RunPath, TableObject, TablePath};
 pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_status};
+pub use lease_keeper::LeaseKeeper;
 pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
 pub use restore_log::{
     DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,

@@ -5,6 +5,7 @@
 mod backup;
 mod cleanup;
 mod connect;
+mod delta;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod diff;
@@ -43,9 +44,9 @@ use crate::{Error, Kind, Result};
     ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN\n  \
     (or OTS_ACCESS_KEY_ID … for Table Store and OSS_ACCESS_KEY_ID … for OSS),\n  \
     else from a profile file, OIDC or the RAM role of an ECS instance\n\n\
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables or rows left out, 5 corrupt or different,\n  \
-    6 locked by another run, 7 not found, 8 credentials or permission,\n  \
-    130/143 stopped by a signal and resumable")]
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 some tables or rows left out,\n  \
+    4 Stream records are gone, 5 corrupt or different, 6 locked by another run, 7 not found,\n  \
+    8 credentials or permission, 130/143 stopped by a signal and resumable")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +65,8 @@ pub struct Cli {
 enum Command {
     /// Copy a table into a vault, or go on with an interrupted copy
     Backup(Box<backup::BackupArgs>),
+    /// Append what a table's Stream says since its exact base or the last delta
+    Delta(Box<delta::DeltaArgs>),
     /// Write a backup into a table, or go on with an interrupted restore
     Restore(Box<restore::RestoreArgs>),
     /// Write the rows again that a finished restore had to leave out
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         shutdown.on_signals().map_err(|error| Error::new(Kind::Io, "listen for signals").source(error))?;
         match cli.command {
             Command::Backup(args) => return backup::run(*args, output, &shutdown).await,
+            Command::Delta(args) => return delta::run(*args, output, &shutdown).await,
             Command::Expire(args) => return expire::run(args, output, &shutdown).await,
             Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
             Command::Restore(args) => return restore::run(*args, output, &shutdown).await,

@@ -7,13 +7,14 @@
 //!                                                                              ordered publish ──▶ manifest (catalog)
 //! ```
 //!
-//! `backup` wires these parts; `cli` is the only module that prints. See ARCHITECTURE.md for what may use what.
+//! `backup` wires these parts, and `delta`, `restore`, `verify` and `retention` do so for what follows; `cli` is the only module that prints. See ARCHITECTURE.md for what may use what.
 
 pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod columnar;
 pub mod credentials;
+pub mod delta;
 pub mod error;
 pub mod fold;
 pub mod model;

@@ -7,8 +7,14 @@
 //! - Records that are gone are an error of [`crate::Kind::Gap`], and so is everything that could hide that some are: another Stream, another
 //!   table, a shard that vanished, a shard without its parents, too long an absence. An idle shard is none of these.
 
+mod fence;
 mod lineage;
 mod reader;
+mod record_files;
+mod retention;
+mod scan;
 
+pub use fence::Fence;
 pub use lineage::Lineage;
-pub use reader::{Fence, RecordSink, ShardRecords, StreamReader, StreamStart};
+pub use reader::{RecordSink, ShardRecords, StreamReader, StreamStart, system_clock};
+pub use record_files::{RecordFileSettings, RecordFiles};

@@ -30,6 +30,7 @@ async fn the_help_of_every_command() {
     for command in [
         "",
         "backup",
+        "delta",
         "restore",
         "retry-rejects",
         "list",

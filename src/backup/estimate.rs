@@ -94,8 +94,13 @@ async fn estimate_table(
     if let Some(vault) = vault {
         let path = vault.table(client.instance(), table)?;
         let store = &**vault.store();
-        let bound =
-            resume::Bound { table: &definition, key_range: &key_range, projection: projection.as_deref() };
+        let stream = options.stream_wanted(&definition, &key_range)?;
+        let bound = resume::Bound {
+            table: &definition,
+            key_range: &key_range,
+            projection: projection.as_deref(),
+            stream: stream.as_ref(),
+        };
         if let Some((run, _)) = resume::look_back(store, &path, bound).await?.unfinished {
             resumed_rows = read_journal(store, &run).await?.iter().map(|entry| entry.rows).sum();
             resumes = Some(run.run);

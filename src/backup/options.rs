@@ -1,6 +1,8 @@
 //! What a user can choose, and how the one memory budget is shared out.
 
-use super::ReadApi;
+use std::time::Duration;
+
+use super::{ReadApi, WantedConsistency};
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
 use crate::objectstore::StorageClass;
 use crate::{Error, Kind, Result};
@@ -42,6 +44,13 @@ pub struct BackupOptions {
     pub storage_class: Option<StorageClass>,
     /// How pages are read. Default GetRange; whatever it is, every version of every cell is kept with its timestamp.
     pub read_api: ReadApi,
+    /// What the base is to be worth.
+    pub consistency: WantedConsistency,
+    /// How long the service may take to show a committed record in the Stream; an exact base takes so much longer. Default 5
+    /// minutes, the margin of the service's own Stream reader for DataX.
+    pub stream_settle: Duration,
+    /// A table without a Stream gets one that keeps records for so many hours, 1 to 168, before it is copied. `None`: it does without.
+    pub enable_stream: Option<i32>,
 }
 
 impl Default for BackupOptions {
@@ -60,6 +69,9 @@ impl Default for BackupOptions {
             columns: None,
             storage_class: None,
             read_api: ReadApi::default(),
+            consistency: WantedConsistency::default(),
+            stream_settle: Duration::from_secs(300),
+            enable_stream: None,
         }
     }
 }
@@ -83,6 +95,10 @@ const LARGEST_ROW_GROUP: u64 = 128 << 20;
 
 /// Parts larger than this gain nothing for uploads of the sizes written here.
 const LARGEST_PART: u64 = 16 << 20;
+
+/// A page of Stream records, at most, and records that wait for a file, at most.
+const RECORD_PAGE: u64 = 4 << 20;
+const LARGEST_RECORDS: usize = 32 << 20;
 
 /// What an open column of an open file costs whatever is in it: encoder buffers and a page that is not full.
 const BYTES_PER_COLUMN: u64 = 256 << 10;
@@ -108,6 +124,10 @@ pub(super) struct MemoryPlan {
     pub worker_bytes: u64,
     /// What all workers may hold besides pages.
     pub all_workers_bytes: u64,
+    /// Bytes of Stream records that wait for a file.
+    pub record_bytes: usize,
+    /// Pages of Stream records at the same time.
+    pub stream_pages: usize,
 }
 
 impl BackupOptions {
@@ -146,6 +166,12 @@ impl BackupOptions {
         }
         if !(1..=22).contains(&self.zstd_level) {
             return wrong("--zstd-level", "it must be 1 to 22");
+        }
+        if self.enable_stream.is_some_and(|hours| !(1..=168).contains(&hours)) {
+            return wrong("--enable-stream", "it must be 1 to 168 hours");
+        }
+        if self.enable_stream.is_some() && self.consistency == WantedConsistency::Fuzzy {
+            return wrong("--enable-stream", "a fuzzy backup does not read the Stream");
         }
         Ok(())
     }
@@ -198,6 +224,11 @@ impl BackupOptions {
             concurrency: usize::try_from(concurrency).unwrap_or(usize::MAX),
             worker_bytes: (workers / concurrency).min(SHARES_PER_WORKER * share + width),
             all_workers_bytes: workers,
+            // An eighth of the budget for the Stream: half of it pages, half of it records that wait.
+            record_bytes: usize::try_from(self.memory_bytes / 16).unwrap_or(usize::MAX).min(LARGEST_RECORDS),
+            stream_pages: usize::try_from(self.memory_bytes / 16 / RECORD_PAGE)
+                .unwrap_or(usize::MAX)
+                .clamp(1, 8),
         }
     }
 }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use object_store::Attribute;
 
-use super::lease_keeper::LeaseKeeper;
 use super::options::MemoryPlan;
 use super::page_encoder::PageEncoder;
 use super::page_reader::{HeldPage, PageReader, ReadPage};
 use super::queue::SplitQueue;
 use super::scan::Scan;
 use super::shares::Shares;
-use crate::catalog::{ENTRY_METADATA, FileEntry, FileId, ReadCost, RunPath, StoredFile, write_journal};
+use crate::catalog::{
+    ENTRY_METADATA, FileEntry, FileId, LeaseKeeper, ReadCost, RunPath, StoredFile, write_journal,
+};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, PrimaryKey, RowSum};
 use crate::objectstore::{ObjectWriter, PartSizePolicy, StorageClass, UploadStore};
@@ -53,6 +54,7 @@ fn most_row_groups(plan: &ColumnPlan) -> usize {
 pub(super) const DAMAGED_PAGES: u32 = 3;
 
 /// What every worker of one run shares.
+#[derive(Clone)]
 pub(super) struct RunContext {
     pub scan: Scan,
     pub store: Arc<dyn UploadStore>,

@@ -11,8 +11,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 
 use crate::catalog::{
-    ENTRY_METADATA, FileEntry, RESUME_WINDOW, RunPath, RunState, StartedRun, StoredFile, TablePath,
-    find_runs, read_journal, write_journal,
+    ENTRY_METADATA, FileEntry, RESUME_WINDOW, RunPath, RunState, StartedRun, StoredFile, StreamIdentity,
+    TablePath, find_runs, read_journal, write_journal,
 };
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
@@ -39,6 +39,8 @@ pub(super) struct Bound<'a> {
     pub key_range: &'a KeyRange,
     /// The attribute columns that are asked for; `None` for all.
     pub projection: Option<&'a [String]>,
+    /// The Stream that is to make the base exact; `None` for a fuzzy one.
+    pub stream: Option<&'a StreamIdentity>,
 }
 
 /// The newest unfinished run that this backup may continue: same keys, same columns asked for, and the same table with the
@@ -52,13 +54,14 @@ pub(super) async fn look_back(
     path: &TablePath,
     bound: Bound<'_>,
 ) -> Result<Earlier> {
-    let Bound { table, key_range, projection } = bound;
+    let Bound { table, key_range, projection, stream } = bound;
     let same = |started: &StartedRun| {
         // Reserved throughput is often raised for a backup and changes no row.
         let now = TableDefinition { reserved: started.table.reserved, ..table.clone() };
         let age = Duration::try_from(Timestamp::now().duration_since(started.started_at)).unwrap_or_default();
         let same_rows = started.key_range == *key_range && started.projection.as_deref() == projection;
-        started.table == now && same_rows && age < RESUME_WINDOW
+        let same_stream = started.stream.as_ref().map(|span| &span.identity) == stream;
+        started.table == now && same_rows && same_stream && age < RESUME_WINDOW
     };
     let mut earlier = Earlier::default();
     let mut left_alone = 0;
@@ -203,7 +206,7 @@ async fn prove_or_delete(
     Ok(None)
 }
 
-async fn delete(store: &dyn UploadStore, path: &Path) -> Result<()> {
+pub(super) async fn delete(store: &dyn ObjectStore, path: &Path) -> Result<()> {
     match store.delete(path).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
         Err(error) => {
@@ -235,7 +238,7 @@ fn prove(body: bytes::Bytes, plan: &ColumnPlan) -> Result<FileEntry> {
     Ok(entry)
 }
 
-fn read_failed(path: &Path, error: object_store::Error) -> Error {
+pub(super) fn read_failed(path: &Path, error: object_store::Error) -> Error {
     let lower = error_of(error);
     Error::new(lower.kind(), "read").on(format!("`{path}`")).source(lower)
 }

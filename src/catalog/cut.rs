@@ -81,7 +81,7 @@ impl Chain {
     /// The moments that can be named by a time; `None` for a fuzzy base, and for one whose shards are not read far enough yet.
     pub fn window(&self) -> Option<Window> {
         let first = &self.base.delta.as_ref()?.stream;
-        let to = reached(&self.end()?.to)?;
+        let to = self.end()?.reached()?;
         // Until every position was open, a write can be in the scan and not among the records.
         let opened = first.from.iter().map(|shard| shard.caught_up_at).max();
         let scanned = first.to.iter().filter_map(|shard| time(shard.clock_us)).max();
@@ -132,7 +132,7 @@ impl Chain {
         let table = match moment {
             Moment::Time(time) => {
                 let ended =
-                    ends().rev().find(|(.., stream)| reached(&stream.to).is_some_and(|end| end <= *time));
+                    ends().rev().find(|(.., stream)| stream.reached().is_some_and(|end| end <= *time));
                 ended.map_or(&self.base.table, |(_, table, _)| table)
             }
             Moment::End | Moment::Run(_) => {
@@ -144,9 +144,8 @@ impl Chain {
             Moment::End | Moment::Run(_) => {
                 let own = self.base.delta.as_ref().map(|delta| &delta.stream);
                 let stream = ends().next_back().map(|(.., stream)| stream).or(own);
-                stream.map(|stream| {
-                    reached(&stream.to).unwrap_or(self.base.started_at).max(self.base.started_at)
-                })
+                stream
+                    .map(|stream| stream.reached().unwrap_or(self.base.started_at).max(self.base.started_at))
             }
         };
         let own = self.base.delta.iter().map(|delta| (self.path.clone(), (**delta).clone()));
@@ -190,24 +189,6 @@ impl Cut {
         let seconds = self.table.options.time_to_live.filter(|seconds| *seconds >= 0)?;
         Some(self.at?.as_millisecond().saturating_sub(i64::from(seconds) * 1_000))
     }
-}
-
-/// Up to when everything that was committed is known to be read, on every shard that may have more.
-fn reached(shards: &[ShardProgress]) -> Option<Timestamp> {
-    // More records of a shard can have the clock of the last one, and no smaller one.
-    let of_shard = |shard: &ShardProgress| {
-        time(shard.clock_us.saturating_sub(1))
-            .map_or(shard.caught_up_at, |clock| clock.max(shard.caught_up_at))
-    };
-    let may_have_more = |shard: &&ShardProgress| match shard.place {
-        ShardPlace::Iterator(_) => true,
-        ShardPlace::Closed => false,
-        // As long as a parent is open, it is the parent that has more.
-        ShardPlace::Waiting => !shards
-            .iter()
-            .any(|other| shard.parents.contains(&other.shard_id) && other.place != ShardPlace::Closed),
-    };
-    shards.iter().filter(may_have_more).map(of_shard).min()
 }
 
 fn time(clock_us: i64) -> Option<Timestamp> {
@@ -303,11 +284,11 @@ mod tests {
             to.push(shard("child", 0, 26, ShardPlace::Waiting));
         };
         let mut chain = chain();
-        let end = &mut chain.deltas.last_mut().unwrap().manifest.delta.stream.to;
-        closed(end);
-        assert_eq!(reached(end), Some(at(26)));
-        end[0].place = ShardPlace::Iterator("i".to_owned());
-        assert_eq!(reached(end), Some(at(29)), "its parent is open: nothing is in the child yet");
+        let end = &mut chain.deltas.last_mut().unwrap().manifest.delta.stream;
+        closed(&mut end.to);
+        assert_eq!(end.reached(), Some(at(26)));
+        end.to[0].place = ShardPlace::Iterator("i".to_owned());
+        assert_eq!(end.reached(), Some(at(29)), "its parent is open: nothing is in the child yet");
     }
 
     #[test]

@@ -87,11 +87,12 @@ impl DeltaTotals {
     pub fn of<'a>(entries: impl IntoIterator<Item = &'a DeltaEntry>) -> DeltaTotals {
         let mut totals = DeltaTotals::default();
         for entry in entries {
-            totals.records += entry.records;
-            totals.cells += entry.cells;
-            totals.logical_bytes += entry.logical_bytes;
+            // Saturating: the entries may be an enemy's, whose sums then differ from the manifest's.
+            totals.records = totals.records.saturating_add(entry.records);
+            totals.cells = totals.cells.saturating_add(entry.cells);
+            totals.logical_bytes = totals.logical_bytes.saturating_add(entry.logical_bytes);
             totals.files += 1;
-            totals.stored_bytes += entry.file.bytes;
+            totals.stored_bytes = totals.stored_bytes.saturating_add(entry.file.bytes);
             totals.record_sum += entry.record_sum;
             totals.read += entry.read;
         }
@@ -203,6 +204,7 @@ impl DeltaManifest {
     /// Parses a manifest of any supported version.
     pub fn parse(bytes: &[u8]) -> Result<DeltaManifest> {
         check_version(bytes)?;
+        document::check(bytes)?;
         let manifest: DeltaManifest = serde_json::from_slice(bytes)
             .map_err(|error| Error::new(Kind::Corrupt, "parse a manifest").source(error))?;
         if manifest.kind != RunKind::Delta {
@@ -213,11 +215,14 @@ impl DeltaManifest {
         Ok(manifest)
     }
 
-    /// Writes the manifest: from here on the delta exists.
+    /// Writes the manifest: from here on the delta exists. Gives its SHA-256.
     ///
     /// # Errors
     /// [`Kind::AlreadyExists`] when the run has another manifest.
-    pub async fn publish(&self, store: &dyn ObjectStore, path: &RunPath) -> Result<()> {
-        document::create(store, &path.manifest(), document::to_bytes(self)?).await
+    pub async fn publish(&self, store: &dyn ObjectStore, path: &RunPath) -> Result<[u8; 32]> {
+        let bytes = document::to_bytes(self)?;
+        let sha256 = Sha256::digest(&bytes).into();
+        document::create(store, &path.manifest(), bytes).await?;
+        Ok(sha256)
     }
 }

@@ -50,17 +50,16 @@ pub async fn read_journal(store: &dyn ObjectStore, run: &RunPath) -> Result<Vec<
     Ok(entries)
 }
 
-/// Ids of the data objects that are in the store, journalled or not, with their sizes.
-pub(super) async fn data_objects(
+/// The objects below a prefix of files, with their ids and sizes.
+pub(super) async fn file_objects(
     store: &dyn ObjectStore,
-    run: &RunPath,
+    prefix: &object_store::path::Path,
 ) -> Result<Vec<(object_store::path::Path, Option<super::FileId>, u64)>> {
-    let prefix = run.data();
     let objects: Vec<_> = store
-        .list(Some(&prefix))
+        .list(Some(prefix))
         .try_collect()
         .await
-        .map_err(|error| document::failed("list", &prefix, error))?;
+        .map_err(|error| document::failed("list", prefix, error))?;
     Ok(objects
         .into_iter()
         .map(|object| (object.location.clone(), file_id(&object.location), object.size))

@@ -3,6 +3,7 @@
 //! ```text
 //! <vault>/otsvault.json
 //! <vault>/<instance>/<table>/lease/<number>.json
+//! <vault>/<instance>/<table>/delta-lease/<number>.json
 //! <vault>/<instance>/<table>/tombstone/<run>.json
 //! <vault>/<instance>/<table>/<chain>/base/<run>/started.json
 //!                                              /journal/<file id>.json
@@ -50,14 +51,14 @@ impl TablePath {
         self.vault.clone().join(self.instance.as_str()).join(self.table.as_str())
     }
 
-    /// Where the leases are; the one with the highest number counts.
+    /// Where the leases for bases and removals are.
     pub(super) fn leases(&self) -> Path {
         self.prefix().join("lease")
     }
 
-    /// One lease; each acquisition has a number of its own.
-    pub(super) fn lease(&self, number: u64) -> Path {
-        self.leases().join(format!("{number:010}.json"))
+    /// Where the leases for deltas are.
+    pub(super) fn delta_leases(&self) -> Path {
+        self.prefix().join("delta-lease")
     }
 
     /// Where the tombstones are.
@@ -71,8 +72,8 @@ impl TablePath {
     }
 
     /// Where the objects of the table are that are not in a chain: leases and tombstones.
-    pub fn side_prefixes(&self) -> [Path; 2] {
-        [self.leases(), self.tombstones()]
+    pub fn side_prefixes(&self) -> [Path; 3] {
+        [self.leases(), self.delta_leases(), self.tombstones()]
     }
 
     /// What an object of this table is, by its name alone; `None` for a name that otsvault never gives.
@@ -81,6 +82,7 @@ impl TablePath {
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         match *parts.as_slice() {
             ["lease", _] => lease_number(path).map(TableObject::Lease),
+            ["delta-lease", _] => lease_number(path).map(TableObject::DeltaLease),
             ["tombstone", name] => json_id(name).map(TableObject::Tombstone),
             [chain, "base", run, ref object @ ..] => {
                 let run = self.base_in_chain(&chain.parse().ok()?, &run.parse().ok()?);
@@ -203,6 +205,8 @@ impl RunPath {
 pub enum TableObject {
     /// A lease, by its number.
     Lease(u64),
+    /// A lease for deltas, by its number.
+    DeltaLease(u64),
     /// The tombstone of a run.
     Tombstone(RunId),
     /// An object of a run.
@@ -271,6 +275,11 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
     name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".json"))?.parse().ok()
 }
 
+/// A lease in its folder; each acquisition has a number of its own.
+pub(super) fn lease_path(folder: &Path, number: u64) -> Path {
+    folder.clone().join(format!("{number:010}.json"))
+}
+
 /// The number of a lease's path; `None` for any other object.
 pub(super) fn lease_number(path: &Path) -> Option<u64> {
     let digits = path.filename()?.strip_suffix(".json")?;
@@ -306,12 +315,13 @@ mod tests {
         assert_eq!(file_id(&base.data_file(file)), Some(file));
         assert_eq!(file_id(&base.journal_entry(file)), Some(file));
         assert_eq!(file_id(&base.manifest()), None);
-        assert_eq!(lease_number(&table.lease(17)), Some(17));
+        assert_eq!(lease_number(&lease_path(&table.leases(), 17)), Some(17));
         assert_eq!(lease_number(&base.manifest()), None);
         let of_base = |object| Some(TableObject::OfRun(base.clone(), object));
         let list = FileListId::of(&[0xab; 32]);
         for (path, object) in [
-            (table.lease(17), Some(TableObject::Lease(17))),
+            (lease_path(&table.leases(), 17), Some(TableObject::Lease(17))),
+            (lease_path(&table.delta_leases(), 3), Some(TableObject::DeltaLease(3))),
             (table.tombstone(&run), Some(TableObject::Tombstone(run.clone()))),
             (base.started(), of_base(RunObject::Started)),
             (base.manifest(), of_base(RunObject::Manifest)),

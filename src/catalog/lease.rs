@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use serde::{Deserialize, Serialize};
 
 use super::audit::read_as_written;
-use super::layout::lease_number;
+use super::layout::{lease_number, lease_path};
 use super::{RunId, TablePath, document};
 use crate::{Error, Kind, Result};
 
@@ -24,6 +24,8 @@ pub const TIME_TO_LIVE: Duration = Duration::from_secs(15 * 60);
 /// A held lease. Refresh it every third of [`TIME_TO_LIVE`]; release it at the end.
 #[derive(Debug)]
 pub struct Lease {
+    /// Where the leases for this kind of work are; the one with the highest number counts.
+    folder: Path,
     path: Path,
     number: u64,
     document: LeaseDocument,
@@ -96,14 +98,36 @@ impl Lease {
     /// # Errors
     /// [`Kind::Locked`] while another run holds it.
     pub async fn acquire(store: &dyn ObjectStore, table: &TablePath, now: Timestamp) -> Result<Lease> {
-        let (number, newest) = newest(store, table).await?;
+        Lease::acquire_in(store, table, table.leases(), now).await
+    }
+
+    /// Takes the table's lease for deltas, which bases and removals do not wait for.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] while another process writes deltas.
+    pub async fn acquire_for_deltas(
+        store: &dyn ObjectStore,
+        table: &TablePath,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        Lease::acquire_in(store, table, table.delta_leases(), now).await
+    }
+
+    async fn acquire_in(
+        store: &dyn ObjectStore,
+        table: &TablePath,
+        folder: Path,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        let (number, newest) = newest(store, &folder).await?;
         if let Some(newest) = newest
             && let Some(error) = newest.conflict(table, now)
         {
             return Err(error);
         }
         let lease = Lease {
-            path: table.lease(number + 1),
+            path: lease_path(&folder, number + 1),
+            folder,
             number: number + 1,
             document: LeaseDocument {
                 holder: Holder::current(),
@@ -158,7 +182,7 @@ impl Lease {
     }
 
     async fn check(&self, store: &dyn ObjectStore, table: &TablePath) -> Result<()> {
-        match newest(store, table).await? {
+        match newest(store, &self.folder).await? {
             (number, Some(there)) if number == self.number && there.token == self.document.token => Ok(()),
             (_, Some(there)) => Err(there.locked(table)),
             (_, None) => Err(Error::new(Kind::Locked, "keep the lease")
@@ -183,7 +207,7 @@ pub async fn lease_status(
     table: &TablePath,
     now: Timestamp,
 ) -> Result<Option<LeaseStatus>> {
-    let (number, newest) = newest(store, table).await?;
+    let (number, newest) = newest(store, &table.leases()).await?;
     let held = newest.and_then(|newest| newest.conflict(table, now)).map(|error| error.to_string());
     Ok((number > 0).then_some(LeaseStatus { number, held }))
 }
@@ -191,12 +215,15 @@ pub async fn lease_status(
 /// Leases of a table that cannot be read, as errors; nobody but a writer looks at them otherwise. Costs a list and a
 /// small read per lease.
 pub(super) async fn unreadable(store: &dyn ObjectStore, table: &TablePath) -> Result<Vec<(Path, Error)>> {
-    let prefix = table.leases();
-    let listed: Vec<_> = store
-        .list(Some(&prefix))
-        .try_collect()
-        .await
-        .map_err(|error| document::failed("list", &prefix, error))?;
+    let mut listed: Vec<ObjectMeta> = Vec::new();
+    for prefix in [table.leases(), table.delta_leases()] {
+        let of_folder: Vec<_> = store
+            .list(Some(&prefix))
+            .try_collect()
+            .await
+            .map_err(|error| document::failed("list", &prefix, error))?;
+        listed.extend(of_folder);
+    }
     let mut unreadable = Vec::new();
     for object in listed.into_iter().filter(|object| lease_number(&object.location).is_some()) {
         match read_as_written::<LeaseDocument>(store, &object.location).await {
@@ -211,17 +238,16 @@ pub(super) async fn unreadable(store: &dyn ObjectStore, table: &TablePath) -> Re
 }
 
 /// The lease that counts, and its number; number 0 when there was never one.
-async fn newest(store: &dyn ObjectStore, table: &TablePath) -> Result<(u64, Option<LeaseDocument>)> {
-    let prefix = table.leases();
+async fn newest(store: &dyn ObjectStore, folder: &Path) -> Result<(u64, Option<LeaseDocument>)> {
     let listed: Vec<_> = store
-        .list(Some(&prefix))
+        .list(Some(folder))
         .try_collect()
         .await
-        .map_err(|error| document::failed("list", &prefix, error))?;
+        .map_err(|error| document::failed("list", folder, error))?;
     let highest = listed.iter().filter_map(|object| lease_number(&object.location)).max();
     match highest {
         None => Ok((0, None)),
-        Some(number) => Ok((number, LeaseDocument::read(store, &table.lease(number)).await?)),
+        Some(number) => Ok((number, LeaseDocument::read(store, &lease_path(folder, number)).await?)),
     }
 }
 

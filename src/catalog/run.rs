@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::check_version;
 use super::tombstone::hidden_runs;
-use super::{FORMAT_VERSION, Manifest, RunId, RunPath, Source, TablePath, document};
+use super::{FORMAT_VERSION, Manifest, RunId, RunPath, Source, StreamSpan, TablePath, document};
 use crate::columnar::ColumnPlan;
 use crate::model::{KeyRange, TableDefinition};
 use crate::{Error, Result};
@@ -48,6 +48,9 @@ pub struct StartedRun {
     pub started_at: Timestamp,
     /// The columns of every file of the run.
     pub columns: ColumnPlan,
+    /// Where the Stream stood before the first row was read; `None` for a fuzzy base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamSpan>,
 }
 
 impl StartedRun {

@@ -116,6 +116,25 @@ impl StreamSpan {
         Ok(())
     }
 
+    /// Up to when everything that was committed is known to be read, on every shard that may have more.
+    pub fn reached(&self) -> Option<Timestamp> {
+        // More records of a shard can have the clock of the last one, and no smaller one.
+        let of_shard = |shard: &ShardProgress| {
+            let clock = Timestamp::from_microsecond(shard.clock_us.saturating_sub(1));
+            clock.map_or(shard.caught_up_at, |clock| clock.max(shard.caught_up_at))
+        };
+        let may_have_more = |shard: &&ShardProgress| match shard.place {
+            ShardPlace::Iterator(_) => true,
+            ShardPlace::Closed => false,
+            // As long as a parent is open, it is the parent that has more.
+            ShardPlace::Waiting => {
+                let is_open = |other: &ShardProgress| other.place != ShardPlace::Closed;
+                !self.to.iter().any(|other| shard.parents.contains(&other.shard_id) && is_open(other))
+            }
+        };
+        self.to.iter().filter(may_have_more).map(of_shard).min()
+    }
+
     /// Whether a later span goes on exactly where this one ends.
     pub fn is_followed_by(&self, later: &StreamSpan) -> bool {
         self.identity == later.identity && self.to == later.from

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures::StreamExt;
 use globset::GlobMatcher;
+use jiff::SignedDuration;
 
 use super::connect::{KeyArgs, StoreArgs, StoredArgs, TableStoreArgs};
 use super::dry_run;
@@ -16,7 +17,7 @@ use super::summary::{Failure, Summary, TableFailure, TableSummary};
 use super::tables::{is_name, parse_glob, select};
 use super::{Output, print_line, progress, size};
 use crate::Result;
-use crate::backup::{BackupOptions, ReadApi, Runtime, TableRun, backup_all};
+use crate::backup::{BackupOptions, ReadApi, Runtime, TableRun, WantedConsistency, backup_all};
 use crate::catalog::TOOL;
 use crate::model::{KeyPart, PrimaryKey};
 use crate::runtime::{ConcurrencyLimit, CpuPool, Progress, Shutdown};
@@ -88,6 +89,16 @@ pub(super) struct BackupArgs {
     /// would lose something; or auto: bulk-export where it loses nothing
     #[arg(long, default_value_t = ReadApi::GetRange, value_name = "API")]
     read_api: ReadApi,
+    /// What the copy is worth: exact, with what the table's Stream says of the time of the scan; fuzzy, where rows written meanwhile may
+    /// be old, new or missing; or auto: exact where all of a table with a Stream is copied
+    #[arg(long, default_value_t = WantedConsistency::default(), value_name = "WHAT")]
+    consistency: WantedConsistency,
+    /// Enable the Stream of tables that have none, keeping records for so many hours; otherwise the source is only read
+    #[arg(long, value_name = "HOURS")]
+    enable_stream: Option<i32>,
+    /// How long the service may take to show a committed record in the Stream; an exact copy takes so much longer
+    #[arg(long, default_value = "5m", value_parser = parse_duration, value_name = "DURATION")]
+    stream_settle: Duration,
     /// Say what a backup would take, and write nothing; reads at most 4,000 rows
     #[arg(long)]
     dry_run: bool,
@@ -111,6 +122,9 @@ impl BackupArgs {
             tables_at_once: self.tables_at_once,
             columns: self.columns.clone(),
             read_api: self.read_api,
+            consistency: self.consistency,
+            stream_settle: self.stream_settle,
+            enable_stream: self.enable_stream,
             // Elsewhere the store knows how to name it.
             storage_class: self.stored.storage_class().filter(|_| self.vault.starts_with("oss://")),
         }
@@ -207,6 +221,12 @@ pub(super) fn parse_seconds(text: &str) -> Result<f64, String> {
         .contains(&seconds)
         .then_some(seconds)
         .ok_or_else(|| "it must be 0.01 to 86400".to_owned())
+}
+
+/// A duration such as `2s`, `5m` or `1h 30m`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
+    parsed.ok_or_else(|| "expected a duration such as 2s, 5m or 0s".to_owned())
 }
 
 /// `auto` is 0.

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::connect::{KeyArgs, StoreArgs};
 use super::{Output, print_json, print_line, size};
-use crate::Result;
-use crate::catalog::{Consistency, RunState, Totals, find_runs};
+use crate::catalog::{Chain, Consistency, RunState, TablePath, Totals, Vault, find_runs};
+use crate::{Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  otsvault list oss://backups/prod")]
@@ -35,6 +35,22 @@ struct Line {
     started_at: jiff::Timestamp,
     finished_at: Option<jiff::Timestamp>,
     totals: Option<Totals>,
+    /// What follows an exact base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deltas: Option<Deltas>,
+}
+
+/// The deltas of a base.
+#[derive(Debug, Serialize)]
+struct Deltas {
+    count: usize,
+    records: u64,
+    stored_bytes: u64,
+    /// Everything that was committed up to here is in the chain.
+    known_to: Option<jiff::Timestamp>,
+    /// Why the chain cannot be used, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
 }
 
 pub(super) async fn run(args: ListArgs, output: Output) -> Result<()> {
@@ -42,7 +58,8 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<()> {
     let mut lines = Vec::new();
     for table in vault.tables().await? {
         for run in find_runs(&**vault.store(), &table).await? {
-            lines.push(Line::new(&table.instance, &table.table, &run));
+            let deltas = Deltas::of(&vault, &table, &run).await?;
+            lines.push(Line::new(&table.instance, &table.table, &run, deltas));
         }
     }
     if output.json {
@@ -54,8 +71,32 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<()> {
     print_line(&table_text(&lines))
 }
 
+impl Deltas {
+    /// `None` for what no delta can follow.
+    async fn of(vault: &Vault, table: &TablePath, run: &RunState) -> Result<Option<Deltas>> {
+        let RunState::Committed(path, manifest) = run else { return Ok(None) };
+        let Some(zero) = &manifest.delta else { return Ok(None) };
+        let chain = match Chain::read(&**vault.store(), table, path).await {
+            Ok(chain) => chain,
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+                let broken = Some(error.one_line());
+                return Ok(Some(Deltas { count: 0, records: 0, stored_bytes: 0, known_to: None, broken }));
+            }
+            Err(error) => return Err(error),
+        };
+        let all = || chain.deltas.iter().map(|link| link.manifest.delta.totals).chain([zero.totals]);
+        Ok(Some(Deltas {
+            count: chain.deltas.len(),
+            records: all().map(|totals| totals.records).sum(),
+            stored_bytes: all().map(|totals| totals.stored_bytes).sum(),
+            known_to: chain.end().and_then(|end| end.reached()),
+            broken: None,
+        }))
+    }
+}
+
 impl Line {
-    fn new(instance: &str, table: &str, run: &RunState) -> Line {
+    fn new(instance: &str, table: &str, run: &RunState, deltas: Option<Deltas>) -> Line {
         let path = run.path();
         let line = |state, consistency, projection, started_at, finished_at, totals| Line {
             instance: instance.to_owned(),
@@ -68,6 +109,7 @@ impl Line {
             started_at,
             finished_at,
             totals,
+            deltas,
         };
         match run {
             RunState::Committed(_, manifest) => line(
@@ -93,12 +135,20 @@ fn table_text(lines: &[Line]) -> String {
         if line.projection.is_some() {
             state.push_str(", projection");
         }
+        match &line.deltas {
+            Some(Deltas { broken: Some(_), .. }) => state.push_str(", then broken"),
+            Some(deltas) if deltas.count > 0 => {
+                state.push_str(&format!(" + {}", size::counted(deltas.count as u64, "delta")));
+            }
+            _ => {}
+        }
+        let stored = line.deltas.as_ref().map_or(0, |deltas| deltas.stored_bytes);
         rows.push([
             format!("{}/{}", line.instance, line.table),
             line.run.clone(),
             state,
             line.totals.map_or_else(|| "-".to_owned(), |totals| size::grouped(totals.rows)),
-            line.totals.map_or_else(|| "-".to_owned(), |totals| size::human(totals.stored_bytes)),
+            line.totals.map_or_else(|| "-".to_owned(), |totals| size::human(totals.stored_bytes + stored)),
             line.finished_at
                 .map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()),
         ]);

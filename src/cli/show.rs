@@ -6,7 +6,10 @@ use serde::Serialize;
 use super::connect::{KeyArgs, StoreArgs};
 use super::list::aligned;
 use super::{Output, print_json, print_line, size};
-use crate::catalog::{FileEntry, Manifest, RunPath, RunState, TablePath, Vault, find_runs, read_file_list};
+use crate::catalog::{
+    Chain, DeltaManifest, FileEntry, Manifest, RunPath, RunState, TablePath, Vault, Window, find_runs,
+    read_file_list,
+};
 use crate::columnar::Role;
 use crate::{Error, Kind, Result};
 
@@ -38,6 +41,12 @@ struct Shown {
     #[serde(flatten)]
     manifest: Manifest,
     files: Vec<FileEntry>,
+    /// The moments to which an exact base can be restored with its deltas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<Window>,
+    /// The runs that follow an exact base, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deltas: Vec<DeltaManifest>,
 }
 
 pub(super) async fn run(args: ShowArgs, output: Output) -> Result<()> {
@@ -46,7 +55,14 @@ pub(super) async fn run(args: ShowArgs, output: Output) -> Result<()> {
     for table in vault.tables().await?.iter().filter(|table| selects(args.table.as_deref(), table)) {
         if let Some((path, manifest)) = pick_run(&vault, table, args.run.as_deref()).await? {
             let files = read_file_list(&**vault.store(), &path, &manifest).await?;
-            shown.push(Shown { path: path.prefix().to_string(), manifest, files });
+            let chain = match manifest.delta {
+                Some(_) => Some(Chain::read(&**vault.store(), table, &path).await?),
+                None => None,
+            };
+            let window = chain.as_ref().and_then(Chain::window);
+            let links = chain.map(|chain| chain.deltas).unwrap_or_default();
+            let deltas = links.into_iter().map(|link| *link.manifest).collect();
+            shown.push(Shown { path: path.prefix().to_string(), manifest, files, window, deltas });
         }
     }
     if shown.is_empty() {
@@ -130,6 +146,7 @@ impl Shown {
                 columns.join(", ")
             ));
         }
+        text.push_str(&self.chain());
         if let Some(class) = &self.manifest.storage_class {
             text.push_str(&format!("\n  storage class {class}"));
         }
@@ -140,6 +157,25 @@ impl Shown {
             text.push_str(&indented(&self.file_rows()));
         }
         text
+    }
+
+    /// What the Stream adds to an exact base.
+    fn chain(&self) -> String {
+        let Some(zero) = &self.manifest.delta else { return String::new() };
+        let all = || self.deltas.iter().map(|manifest| &manifest.delta.totals).chain([&zero.totals]);
+        let (records, bytes) =
+            all().fold((0, 0), |sum, totals| (sum.0 + totals.records, sum.1 + totals.stored_bytes));
+        let time = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let window = self.window.map_or_else(
+            || "to the end of the chain only".to_owned(),
+            |window| format!("{} to {}", time(window.from), time(window.to)),
+        );
+        format!(
+            "\n  deltas        {}, with {} in {}\n  restorable    {window}",
+            size::counted(self.deltas.len() as u64, "delta"),
+            size::counted(records, "record"),
+            size::human(bytes),
+        )
     }
 
     fn columns(&self) -> String {

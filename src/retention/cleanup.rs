@@ -119,6 +119,8 @@ async fn survey(
                     own_lease_written = Some(loose.modified);
                 }
                 Some(TableObject::Lease(number)) => seen.leases.push((number, loose)),
+                // Few, and nobody but their holders looks at them.
+                Some(TableObject::DeltaLease(_)) => {}
                 Some(TableObject::Tombstone(run)) => drop(tombstones.insert(run, loose)),
                 _ => seen.foreign_objects += 1,
             }

@@ -8,7 +8,10 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::fence::Fence;
 use super::lineage::{Lineage, gap};
+use super::retention::RetentionAlarm;
+use super::scan::scan;
 use crate::catalog::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
 use crate::model::{SequenceInfo, TableDefinition};
 use crate::runtime::CpuPool;
@@ -17,11 +20,11 @@ use crate::tablestore::{
 };
 use crate::{Error, Kind, Result};
 
-/// Pages that are held at the same time, one per shard; each has at most 4 MB of records.
+/// Pages that are held at the same time, one per shard, where nobody says otherwise; each has at most 4 MB of records.
 const PAGES_IN_FLIGHT: usize = 8;
 
 /// Clocks of the service's machines, and ours, differ by less (what DataX's Stream reader allows, too).
-const CLOCK_MARGIN: Duration = Duration::from_secs(300);
+pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(300);
 
 /// How often a place is looked for again without a page in between.
 const MOST_SEARCHES: u32 = 3;
@@ -56,31 +59,13 @@ pub trait RecordSink {
     fn take(&mut self, records: ShardRecords) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Up to where to read: everything that was committed before a moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Fence {
-    moment: Instant,
-    moment_us: i64,
-    settle: Duration,
-}
-
-impl Fence {
-    /// Everything that is acknowledged by now. `settle`: how long the service may take to show a committed record in the Stream.
-    pub fn now(settle: Duration) -> Fence {
-        Fence { moment: Instant::now(), moment_us: Timestamp::now().as_microsecond(), settle }
-    }
-
-    fn is_passed_by(&self, shard: &ShardProgress, caught_up: Option<&Instant>) -> bool {
-        let settled_us = self.moment_us.saturating_add(micros(self.settle + CLOCK_MARGIN));
-        shard.place == ShardPlace::Closed
-            || caught_up.is_some_and(|sent| *sent >= self.moment + self.settle)
-            // One that is written to all the time is never caught up with.
-            || shard.last.is_some_and(|last| last.timestamp_us > settled_us)
-    }
-}
-
 /// A clock that tests can move.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The clock of this machine.
+pub fn system_clock() -> Clock {
+    Arc::new(Timestamp::now)
+}
 
 /// Where a Stream that was not read before is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +78,7 @@ pub enum StreamStart {
 
 /// A reader of one table's Stream.
 ///
-/// Memory: 8 response bodies. After an error its places are still true: what the sink took is counted, nothing else.
+/// Memory: 8 response bodies, or [as many as are allowed](StreamReader::with_pages_in_flight). After an error its places are still true: what the sink took is counted, nothing else.
 pub struct StreamReader {
     client: TableStore,
     table: String,
@@ -102,10 +87,10 @@ pub struct StreamReader {
     identity: StreamIdentity,
     expiration: Duration,
     lineage: Lineage,
-    /// Where the shards of the first listing begin.
-    starts: BTreeMap<String, ShardStart>,
+    pages_in_flight: usize,
     /// When the request was sent that found nothing more.
     caught_up: BTreeMap<String, Instant>,
+    alarm: RetentionAlarm,
     /// Shards whose place is looked for again: records up to the last one that was read are passed over.
     searching: BTreeMap<String, Search>,
 }
@@ -138,9 +123,9 @@ impl StreamReader {
                 ShardStart::At((reader.clock)().as_microsecond().saturating_sub(micros(CLOCK_MARGIN)))
             }
         };
-        let shards = reader.list().await?;
-        reader.starts = shards.into_iter().map(|shard| (shard, start)).collect();
-        reader.begin_ready().await?;
+        reader.list().await?;
+        // Shards behind those are begun later, and by then a clock that went back may have dated new records before `start`.
+        reader.begin_ready(start).await?;
         Ok(reader)
     }
 
@@ -163,7 +148,7 @@ impl StreamReader {
             reader.check_deadline(&shard)?;
         }
         reader.list().await?;
-        reader.begin_ready().await?;
+        reader.begin_ready(ShardStart::Oldest).await?;
         Ok(reader)
     }
 
@@ -188,10 +173,27 @@ impl StreamReader {
             identity,
             expiration: Duration::from_secs(hours * 3600),
             lineage,
-            starts: BTreeMap::new(),
+            pages_in_flight: PAGES_IN_FLIGHT,
             caught_up: BTreeMap::new(),
+            alarm: RetentionAlarm::default(),
             searching: BTreeMap::new(),
         })
+    }
+
+    /// The same, with at most so many pages at the same time.
+    pub fn with_pages_in_flight(self, pages: usize) -> StreamReader {
+        StreamReader { pages_in_flight: pages.max(1), ..self }
+    }
+
+    /// What was read since a set of places that this reader once stood at.
+    pub fn span_from(&self, from: Vec<ShardProgress>) -> StreamSpan {
+        let hours = self.expiration.as_secs() / 3600;
+        StreamSpan {
+            identity: self.identity.clone(),
+            expiration_hours: i32::try_from(hours).unwrap_or(i32::MAX),
+            from,
+            to: self.progress(),
+        }
     }
 
     /// The Stream.
@@ -217,14 +219,14 @@ impl StreamReader {
     /// # Errors
     /// [`Kind::Gap`]; [`Kind::Corrupt`] for a record that cannot be understood; those of the sink.
     pub async fn pass(&mut self, sink: &mut impl RecordSink) -> Result<bool> {
-        self.begin_ready().await?;
+        self.begin_ready(ShardStart::Oldest).await?;
         let (client, table) = (self.client.clone(), self.table.clone());
         let (client, table) = (&client, table.as_str());
         let asked = futures::stream::iter(self.lineage.open()).map(|(shard, iterator)| async move {
             let sent = Instant::now();
             (shard, sent, client.get_stream_record(table, &iterator, None).await)
         });
-        let mut pages = asked.buffer_unordered(PAGES_IN_FLIGHT);
+        let mut pages = asked.buffer_unordered(self.pages_in_flight);
         let (mut anything, mut closed) = (false, false);
         while let Some((shard, sent, page)) = pages.next().await {
             match page {
@@ -245,6 +247,7 @@ impl StreamReader {
         if closed {
             self.list().await?;
         }
+        self.alarm.look(self.retention_used());
         Ok(anything)
     }
 
@@ -252,7 +255,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// As [`StreamReader::pass`], and [`Kind::Gap`] when the table or its Stream is another one by now.
-    pub async fn drain(&mut self, fence: Fence, sink: &mut impl RecordSink) -> Result<()> {
+    pub async fn drain(&mut self, fence: Fence, sink: &mut impl RecordSink) -> Result<TableDefinition> {
         loop {
             let anything = self.pass(sink).await?;
             let is_passed = |shard: &ShardProgress| {
@@ -265,16 +268,16 @@ impl StreamReader {
                     return self.check_identity().await;
                 }
             } else if !anything {
-                sleep(fence.settle.min(Duration::from_millis(500)).max(Duration::from_millis(5))).await;
+                sleep(fence.pause()).await;
             }
         }
     }
 
-    /// Asks whether table and Stream are still the same.
+    /// Asks whether table and Stream are still the same, and gives the table as it is now.
     ///
     /// # Errors
     /// [`Kind::Gap`] when not.
-    pub async fn check_identity(&mut self) -> Result<()> {
+    pub async fn check_identity(&mut self) -> Result<TableDefinition> {
         let described = match self.client.describe_table(&self.table).await {
             Ok(described) => described.definition,
             Err(error) if error.kind() == Kind::NotFound => return Err(stream_is_gone(&self.table, error)),
@@ -288,15 +291,14 @@ impl StreamReader {
                 return Err(stream_is_gone(&self.table, reason));
             }
         }
-        let hours = described.stream.map_or(0, |stream| u64::try_from(stream.expiration_hours).unwrap_or(0));
-        self.expiration = Duration::from_secs(hours * 3600);
-        Ok(())
+        let hours = described.stream.as_ref().map_or(0, |stream| stream.expiration_hours);
+        self.expiration = Duration::from_secs(u64::try_from(hours).unwrap_or(0) * 3600);
+        Ok(described)
     }
 
     /// Begins every shard whose parents are read.
-    async fn begin_ready(&mut self) -> Result<()> {
+    async fn begin_ready(&mut self, start: ShardStart) -> Result<()> {
         for shard in self.lineage.ready() {
-            let start = self.starts.get(&shard).copied().unwrap_or(ShardStart::Oldest);
             if let Some(progress) = self.lineage.shard(&shard) {
                 self.check_deadline(progress)?;
             }
@@ -389,9 +391,10 @@ impl StreamReader {
         }
         self.check_deadline(&shard).map_err(|gap| gap.source(refusal))?;
         let at = shard.caught_up_at.as_microsecond().saturating_sub(micros(CLOCK_MARGIN));
-        let at = shard.last.map_or(at, |last| last.timestamp_us.min(at));
+        // Without a record that was read all of its records are wanted, and none of them need be as young as the last look.
+        let start = shard.last.map_or(ShardStart::Oldest, |last| ShardStart::At(last.timestamp_us.min(at)));
         tracing::info!(shard = shard_id, "the place in an idle shard aged; it is looked for by time");
-        let iterator = self.iterator(shard_id, ShardStart::At(at)).await?;
+        let iterator = self.iterator(shard_id, start).await?;
         self.lineage.begin(shard_id, iterator);
         Ok(())
     }
@@ -454,42 +457,7 @@ impl StreamReader {
     }
 }
 
-/// Records that were looked through.
-#[derive(Debug, Default)]
-struct Scanned {
-    records: Vec<EncodedRecord>,
-    sequences: Vec<SequenceInfo>,
-    clocks_us: Vec<i64>,
-    /// The record at `pass_over` itself came by.
-    seen_last: bool,
-}
-
-/// Reads the sequence of every record, leaves out those up to `pass_over`, and runs the commit clock over the others.
-fn scan(
-    records: Vec<EncodedRecord>,
-    pass_over: Option<SequenceInfo>,
-    clock_us: i64,
-) -> std::result::Result<Scanned, crate::plainbuffer::RecordError> {
-    let mut scanned = Scanned::default();
-    let (mut pass_over, mut clock_us) = (pass_over, clock_us);
-    for record in records {
-        let sequence = record.decode()?.sequence;
-        if let Some(last) = pass_over
-            && sequence <= last
-        {
-            scanned.seen_last |= sequence == last;
-            continue;
-        }
-        pass_over = None;
-        clock_us = clock_us.max(sequence.timestamp_us);
-        scanned.records.push(record);
-        scanned.sequences.push(sequence);
-        scanned.clocks_us.push(clock_us);
-    }
-    Ok(scanned)
-}
-
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -1,7 +1,10 @@
 //! Deltas: what is read of a Stream, in which order, and what counts as a gap.
 
+mod command;
+mod exact;
 mod reader;
 mod records;
+mod second_opinion;
 #[path = "../stage/mod.rs"]
 mod stage;
 mod workload;

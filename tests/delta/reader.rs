@@ -107,7 +107,7 @@ fn span(reader: &StreamReader) -> StreamSpan {
 
 /// Up to everything that is acknowledged: the sandbox shows it at once.
 async fn drain(reader: &mut StreamReader, read: &mut Read) -> Result<()> {
-    reader.drain(Fence::now(Duration::ZERO), read).await
+    reader.drain(Fence::now(Duration::ZERO), read).await.map(drop)
 }
 
 fn cut(reader: &StreamReader) -> StreamCut {

@@ -62,6 +62,7 @@ impl Forge {
             storage_class: None,
             started_at: manifest.started_at,
             columns: manifest.columns.clone(),
+            stream: None,
         };
         let store = vault.store();
         started.write(&**store, &path).await.unwrap();
@@ -75,7 +76,8 @@ impl Forge {
         change(&mut entry);
         store.put(&path.data_file(entry.id), PutPayload::from(file)).await.unwrap();
         write_journal(&**store, &path, &entry).await.unwrap();
-        let forged = prepare_commit(&**store, &path, &started, &[entry], Timestamp::now()).await.unwrap();
+        let forged =
+            prepare_commit(&**store, &path, &started, &[entry], None, Timestamp::now()).await.unwrap();
         publish(&**store, &path, &forged).await.unwrap();
         ForgedVault { directory, vault, path }
     }

@@ -67,6 +67,7 @@ impl World {
             storage_class: None,
             started_at,
             columns: from.columns,
+            stream: None,
         };
         started.write(&*self.store, &path).await.unwrap();
         (path, started)
@@ -106,8 +107,9 @@ impl World {
     pub async fn committed(&self, ago: SignedDuration, files: usize) -> (RunPath, Manifest) {
         let (path, started) = self.started(ago).await;
         let entries = self.write_files(&path, &started, files).await;
-        let manifest =
-            prepare_commit(&*self.store, &path, &started, &entries, Timestamp::now() - ago).await.unwrap();
+        let manifest = prepare_commit(&*self.store, &path, &started, &entries, None, Timestamp::now() - ago)
+            .await
+            .unwrap();
         publish(&*self.store, &path, &manifest).await.unwrap();
         (path, manifest)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use crate::catalog::{LEASE_TIME_TO_LIVE, Lease, RunId, TablePath, Vault};
+use super::{LEASE_TIME_TO_LIVE, Lease, RunId, TablePath, Vault};
 use crate::runtime::{Shutdown, Signal};
 use crate::{Kind, Result};
 
@@ -15,7 +15,7 @@ const RELEASE_TIME: Duration = Duration::from_secs(1);
 
 /// A lease that refreshes itself every third of its life. Dropped without [`LeaseKeeper::release`], it is left to
 /// expire.
-pub(super) struct LeaseKeeper {
+pub struct LeaseKeeper {
     held: Arc<Held>,
     task: JoinHandle<()>,
 }
@@ -30,9 +30,25 @@ struct Held {
 }
 
 impl LeaseKeeper {
-    /// Takes the lease and starts to refresh it.
-    pub(super) async fn acquire(vault: &Vault, table: &TablePath) -> Result<LeaseKeeper> {
+    /// Takes the table's lease and starts to refresh it.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] while another run holds it.
+    pub async fn acquire(vault: &Vault, table: &TablePath) -> Result<LeaseKeeper> {
         let lease = Lease::acquire(&**vault.store(), table, Timestamp::now()).await?;
+        Ok(LeaseKeeper::keep(vault, table, lease))
+    }
+
+    /// Takes the lease for deltas and starts to refresh it.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] while another process holds it.
+    pub async fn acquire_for_deltas(vault: &Vault, table: &TablePath) -> Result<LeaseKeeper> {
+        let lease = Lease::acquire_for_deltas(&**vault.store(), table, Timestamp::now()).await?;
+        Ok(LeaseKeeper::keep(vault, table, lease))
+    }
+
+    fn keep(vault: &Vault, table: &TablePath, lease: Lease) -> LeaseKeeper {
         let held = Arc::new(Held {
             vault: vault.clone(),
             table: table.clone(),
@@ -50,16 +66,16 @@ impl LeaseKeeper {
                 }
             }
         });
-        Ok(LeaseKeeper { held, task })
+        LeaseKeeper { held, task }
     }
 
     /// Names the run in the lease from the next refresh on.
-    pub(super) fn working_on(&self, run: &RunId) {
+    pub fn working_on(&self, run: &RunId) {
         *self.held.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
     }
 
     /// Requested when somebody else has the lease: from then on this run must touch nothing of the vault.
-    pub(super) fn lost(&self) -> &Shutdown {
+    pub fn lost(&self) -> &Shutdown {
         &self.held.lost
     }
 
@@ -68,7 +84,7 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// [`Kind::Locked`] when it is lost.
-    pub(super) async fn ensure(&self) -> Result<()> {
+    pub async fn ensure(&self) -> Result<()> {
         let confirmed = *self.held.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
         let recently = confirmed.elapsed() < LEASE_TIME_TO_LIVE / 2;
         if recently && self.lost().requested().is_none() { Ok(()) } else { self.held.confirm().await }
@@ -78,12 +94,12 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// [`Kind::Locked`] when it is lost.
-    pub(super) async fn confirm(&self) -> Result<()> {
+    pub async fn confirm(&self) -> Result<()> {
         self.held.confirm().await
     }
 
     /// Gives the lease up.
-    pub(super) async fn release(&self) {
+    pub async fn release(&self) {
         self.task.abort();
         let lease = self.held.lease.lock().await;
         let released = lease.release(&**self.held.vault.store(), &self.held.table);

@@ -1,0 +1,117 @@
+//! Appends delta after delta until somebody asks to stop.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::appender::{Appended, Appender};
+use super::{DeltaOptions, Runtime};
+use crate::catalog::Vault;
+use crate::tablestore::TableStore;
+use crate::{Error, Kind, Result};
+
+/// Between two looks at a Stream that has nothing new: this share of [`DeltaOptions::every`], within bounds.
+const LOOKS: u32 = 8;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Waiting after a failure that may pass: twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What was read and is not committed is committed within this time after a stop was asked for, or read again by the next run.
+const STOP_TIME: Duration = Duration::from_secs(8);
+
+/// Follows the Stream of a table: appends a delta every [`DeltaOptions::every`] if there are records, earlier when there are many, and now and then
+/// without records before the places age. `committed` is told of each. Waits out services that are throttling or away, and
+/// goes on from the last commit then.
+///
+/// Ends well when a stop is asked for.
+///
+/// # Errors
+/// Those of [`delta`](super::delta), but for throttling and services that cannot be reached.
+pub async fn follow(
+    client: &TableStore,
+    table: &str,
+    vault: &Vault,
+    options: &DeltaOptions,
+    runtime: &Runtime,
+    mut committed: impl FnMut(&Appended) -> Result<()>,
+) -> Result<()> {
+    options.check()?;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let before = Instant::now();
+        let error = match follow_once(client, table, vault, options, runtime, &mut committed).await {
+            Ok(()) => return Ok(()),
+            Err(error) if may_pass(&error) => error,
+            Err(error) => return Err(error),
+        };
+        if before.elapsed() > LONGEST_WAIT {
+            wait = FIRST_WAIT;
+        }
+        tracing::warn!(%error, seconds = wait.as_secs(), "following is interrupted; it goes on from the last commit");
+        tokio::select! {
+            _ = runtime.shutdown.wait() => return Ok(()),
+            () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+        }
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Throttled | Kind::Unavailable)
+}
+
+async fn follow_once(
+    client: &TableStore,
+    table: &str,
+    vault: &Vault,
+    options: &DeltaOptions,
+    runtime: &Runtime,
+    committed: &mut impl FnMut(&Appended) -> Result<()>,
+) -> Result<()> {
+    let shutdown = &runtime.shutdown;
+    let opened = Appender::open(client, table, vault, options, &runtime.cpu);
+    let mut appender = tokio::select! {
+        biased;
+        _ = shutdown.wait() => return Ok(()),
+        opened = opened => opened?,
+    };
+    let outcome = append_until_stopped(&mut appender, options, runtime, committed).await;
+    appender.close().await;
+    outcome
+}
+
+async fn append_until_stopped(
+    appender: &mut Appender<'_>,
+    options: &DeltaOptions,
+    runtime: &Runtime,
+    committed: &mut impl FnMut(&Appended) -> Result<()>,
+) -> Result<()> {
+    let shutdown = &runtime.shutdown;
+    let pause = (options.every / LOOKS).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    let mut due = Instant::now() + options.every;
+    while shutdown.requested().is_none() {
+        let anything = appender.pass().await?;
+        let is_due = Instant::now() >= due && (appender.has_records() || appender.is_aging());
+        if is_due || appender.is_full() {
+            committed(&appender.commit().await?)?;
+            due = Instant::now() + options.every;
+        } else if !anything {
+            tokio::select! {
+                _ = shutdown.wait() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+    if !appender.has_records() {
+        return Ok(());
+    }
+    match timeout(STOP_TIME, appender.commit()).await {
+        Ok(last) => committed(&last?),
+        Err(_) => {
+            tracing::warn!("the last records were not committed in time; the next run reads them again");
+            Ok(())
+        }
+    }
+}
