@@ -12,6 +12,7 @@
 //! schemas/FORMAT.md describes every object precisely enough for another implementation.
 
 mod audit;
+mod audit_chain;
 mod chain;
 mod commit;
 mod cut;
@@ -34,10 +35,11 @@ mod tombstone;
 mod vault;
 
 pub use audit::{Audit, AuditDepth, Fault, audit_run};
+pub use audit_chain::{AuditedDelta, ChainAudit, audit_chain};
 pub use chain::{Chain, Link};
 pub use commit::{prepare_commit, prepare_delta, publish};
 pub use cut::{Cut, Moment, Window};
-pub use delta::{Delta, DeltaEntry, DeltaManifest, DeltaTotals, Parent, ShardSlice};
+pub use delta::{Delta, DeltaEntry, DeltaManifest, DeltaTotals, Parent, RecordFileMark, ShardSlice};
 pub use file_entry::{ENTRY_METADATA, FileEntry, ReadCost, StoredFile};
 pub use file_list::{read_delta_list, read_file_list, write_file_list};
 pub use ids::{FileId, RunId};

@@ -13,11 +13,13 @@
 //! - A vault is untrusted: hashes are compared before anything is decoded, sizes and counts before memory is taken.
 //! - Memory stays inside [`VerifyOptions::memory_bytes`] whatever the size of the files.
 
+mod chain;
 mod compare;
 mod data_file;
 mod live;
 mod objects;
 mod progress;
+mod record_file;
 mod report;
 mod row_blocks;
 mod row_difference;
@@ -121,7 +123,10 @@ pub async fn verify_table(
         let sound: Vec<_> = entries.iter().filter(|entry| present.contains(&entry.id)).cloned().collect();
         let read: HashSet<_> = match options.level {
             Level::Quick | Level::Live | Level::Drill => HashSet::new(),
-            Level::Sample => options.sample.choose(&sound),
+            Level::Sample => {
+                let files = sound.iter().filter(|entry| entry.file.is_some()).map(|entry| entry.id);
+                options.sample.choose(&files.collect::<Vec<_>>())
+            }
             Level::Full => sound.iter().map(|entry| entry.id).collect(),
         };
         let (read, others): (Vec<_>, Vec<_>) = sound.into_iter().partition(|entry| read.contains(&entry.id));
@@ -129,6 +134,8 @@ pub async fn verify_table(
         let reading = Reading::new(vault, manifest, &verifier.cpu, options.memory_bytes);
         objects::check_objects(&reading, path, &others, &verifier.progress, &mut report).await?;
         read_files(&reading, path, read, &verifier.progress, &mut report).await?;
+        chain::verify_chain(&reading, (table, path, manifest), options, &verifier.progress, &mut report)
+            .await?;
     }
     // Whoever removes a run hides it first.
     if !report.is_sound() && hidden_runs(&**vault.store(), table).await?.contains(&audited.path.run) {

@@ -116,15 +116,7 @@ pub async fn audit_run(
 impl Audit {
     /// A file list is written just before the manifest.
     async fn look_for_a_lost_manifest(&mut self, store: &dyn ObjectStore, path: &RunPath) -> Result<()> {
-        let listed = store
-            .list_with_delimiter(Some(path.prefix()))
-            .await
-            .map_err(|error| document::failed("list", path.prefix(), error))?;
-        let is_file_list = |object: &&Path| {
-            let name = object.filename().unwrap_or_default();
-            name.starts_with("files-") && name.ends_with(".jsonl.zst")
-        };
-        if let Some(list) = listed.objects.iter().map(|object| &object.location).find(is_file_list) {
+        if let Some(list) = lost_file_list(store, path).await? {
             let reason = "there is a file list and no manifest: it was removed, or the backup was interrupted while it was \
                           committed, and goes on when it is run again";
             self.faults.push(Fault::new(&path.manifest(), format!("{reason} (`{list}`)")));
@@ -165,6 +157,7 @@ impl Audit {
                 return Ok(());
             }
         };
+        let zero = manifest.delta.as_ref();
         let agrees = started.chain == manifest.chain
             && started.run == manifest.run
             && started.source == manifest.source
@@ -173,7 +166,8 @@ impl Audit {
             && started.projection == manifest.projection
             && started.storage_class == manifest.storage_class
             && started.started_at == manifest.started_at
-            && started.columns == manifest.columns;
+            && started.columns == manifest.columns
+            && started.stream.as_ref().map(|stream| &stream.to) == zero.map(|zero| &zero.stream.from);
         if agrees {
             self.objects += 1;
         } else {
@@ -273,6 +267,19 @@ impl Audit {
         self.faults.push(Fault::new(object, reason));
         Ok(())
     }
+}
+
+/// A file list of a run, whose manifest is not there.
+pub(super) async fn lost_file_list(store: &dyn ObjectStore, path: &RunPath) -> Result<Option<Path>> {
+    let listed = store
+        .list_with_delimiter(Some(path.prefix()))
+        .await
+        .map_err(|error| document::failed("list", path.prefix(), error))?;
+    let is_file_list = |object: &Path| {
+        let name = object.filename().unwrap_or_default();
+        name.starts_with("files-") && name.ends_with(".jsonl.zst")
+    };
+    Ok(listed.objects.into_iter().map(|object| object.location).find(is_file_list))
 }
 
 pub(super) async fn read_as_written<T: DeserializeOwned + Serialize>(

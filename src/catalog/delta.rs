@@ -52,6 +52,24 @@ pub struct DeltaEntry {
     pub read: ReadCost,
 }
 
+/// What a file of records says of itself in its footer, under [`ENTRY_METADATA`](super::ENTRY_METADATA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordFileMark {
+    /// Name of the file.
+    pub id: FileId,
+    /// Records in it.
+    pub records: u64,
+    /// Sum over the records.
+    pub record_sum: RowSum,
+}
+
+impl RecordFileMark {
+    /// Of the file of an entry.
+    pub fn of(entry: &DeltaEntry) -> RecordFileMark {
+        RecordFileMark { id: entry.id, records: entry.records, record_sum: entry.record_sum }
+    }
+}
+
 /// Records of one shard: from one ordinal to before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShardSlice {

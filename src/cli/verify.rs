@@ -13,7 +13,7 @@ use super::source::SourceUrl;
 use super::tables::{is_name, parse_glob};
 use super::verify_progress::watch;
 use super::{Output, print_json, print_line, size, until_stopped};
-use crate::catalog::{RunId, TablePath, Vault};
+use crate::catalog::{Consistency, RunId, TablePath, Vault};
 use crate::runtime::{CpuPool, Shutdown};
 use crate::tablestore::{TableStore, TableStoreConfig};
 use crate::verify::{
@@ -354,6 +354,12 @@ fn text(verdict: &Verdict, seed: Option<u64>) -> String {
         run.run,
         size::grouped(run.objects),
     );
+    if run.consistency == Some(Consistency::Exact) {
+        let (deltas, records) = (size::counted(run.deltas, "delta"), size::counted(run.records, "record"));
+        text.push_str(&format!(
+            "\n  chain       {deltas} after the base, with {records} of the Stream in all"
+        ));
+    }
     if run.files_by_crc64 > 0 {
         let files = size::counted(run.files_by_crc64, "data file");
         text.push_str(&format!("\n  recognised  {files} by the CRC64 that the store keeps"));

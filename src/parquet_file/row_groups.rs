@@ -12,7 +12,7 @@ use super::batches::{Batches, no_panic, refused};
 use super::extent::Extent;
 use super::read_limits::ReadLimits;
 use super::{footer_walk, page_walk};
-use crate::columnar::{ColumnPlan, arrow_schema};
+use crate::columnar::{ColumnPlan, arrow_schema, record_schema};
 use crate::error::{Error, Kind, Result};
 
 /// The last bytes of a file: length of the footer, then `PAR1`.
@@ -58,6 +58,19 @@ impl RowGroups {
     /// `Corrupt` if it is not such a file or claims more than `limits`.
     pub fn open(footer: &[u8], file_bytes: u64, plan: &ColumnPlan, limits: &ReadLimits) -> Result<RowGroups> {
         RowGroups::open_as(footer, file_bytes, Some(&arrow_schema(plan)), limits)
+    }
+
+    /// As [`RowGroups::open`], for a file of Stream records whose rows are of `plan`.
+    ///
+    /// # Errors
+    /// As [`RowGroups::open`].
+    pub fn open_records(
+        footer: &[u8],
+        file_bytes: u64,
+        plan: &ColumnPlan,
+        limits: &ReadLimits,
+    ) -> Result<RowGroups> {
+        RowGroups::open_as(footer, file_bytes, Some(&record_schema(plan)), limits)
     }
 
     /// As [`RowGroups::open`], for files of a `schema`, or of any.

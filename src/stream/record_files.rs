@@ -7,7 +7,9 @@ use bytes::Bytes;
 use object_store::Attribute;
 
 use super::reader::{RecordSink, ShardRecords};
-use crate::catalog::{DeltaEntry, FileId, ReadCost, RunPath, ShardSlice, StoredFile};
+use crate::catalog::{
+    DeltaEntry, ENTRY_METADATA, FileId, ReadCost, RecordFileMark, RunPath, ShardSlice, StoredFile,
+};
 use crate::columnar::{ColumnPlan, RecordBatchBuilder, RecordTotals};
 use crate::model::{PrimaryKey, RecordPlace};
 use crate::objectstore::{ObjectWriter, PartSizePolicy, StorageClass, UploadStore};
@@ -174,14 +176,18 @@ impl Draft {
         }
         flush(&mut batch, &mut file, &mut totals)?;
         let mut content = file.take_bytes();
-        let encoded = file.finish(Vec::new())?;
+        let id = FileId::random();
+        let mark = RecordFileMark { id, records: totals.records, record_sum: totals.record_sum };
+        let mark = serde_json::to_string(&mark)
+            .map_err(|error| Error::new(Kind::Internal, "describe a file").source(error))?;
+        let encoded = file.finish(vec![(ENTRY_METADATA.to_owned(), mark)])?;
         content.extend(encoded.rest);
         let key = |record: Option<&Sorted<'_>>| {
             let none = || Error::new(Kind::Internal, "make a file of records").because("there is none");
             record.map(|record| record.key.clone()).ok_or_else(none)
         };
         let entry = DeltaEntry {
-            id: FileId::random(),
+            id,
             first_key: key(sorted.first())?,
             last_key: key(sorted.last())?,
             records: totals.records,

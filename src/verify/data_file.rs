@@ -84,6 +84,10 @@ impl Reading {
         &self.cpu
     }
 
+    pub(super) fn limits(&self) -> &ReadLimits {
+        &self.limits
+    }
+
     /// Reads a file to its last bit and its last row: SHA-256 and CRC64, what its footer says, keys, counts, row-sum,
     /// statistics.
     ///
@@ -135,15 +139,9 @@ impl Reading {
             let footer = self.open_by_footer(path, entry).await?;
             return Ok(DataFile { footer, object, whole: None });
         }
-        let permit = self.budget.acquire(stored.bytes).await;
-        let found = self.store.get(&object).await.map_err(failed)?;
-        check_size(found.meta.size, &stored)?;
-        let body = found.bytes().await.map_err(failed)?;
+        let (body, permit) = self.whole(&object, &stored).await?;
         let (plan, limits, entry) = (self.plan.clone(), self.limits.clone(), entry.clone());
         let open = move || {
-            let mut hashes = Hashes::default();
-            hashes.update(&body);
-            hashes.check(&stored)?;
             let reader = FileReader::open(body, &plan, &limits)?;
             check_footer(reader.footer(), &entry, &plan)?;
             Ok::<_, Error>(reader)
@@ -152,19 +150,30 @@ impl Reading {
         Ok(DataFile { footer: reader.footer().clone(), object, whole: Some((reader, permit)) })
     }
 
+    /// All bytes of a file, whose hashes are the right ones, and the memory for them.
+    pub(super) async fn whole(&self, object: &Path, stored: &StoredFile) -> Result<(Bytes, BytePermit)> {
+        if stored.bytes > self.budget.total() {
+            return Err(differs(format!("it has {} bytes, more than there is memory for", stored.bytes))
+                .hint("give it more `--memory`"));
+        }
+        let permit = self.budget.acquire(stored.bytes).await;
+        let found = self.store.get(object).await.map_err(failed)?;
+        check_size(found.meta.size, stored)?;
+        let body = found.bytes().await.map_err(failed)?;
+        let (hashed, stored) = (body.clone(), stored.clone());
+        let check = move || {
+            let mut hashes = Hashes::default();
+            hashes.update(&hashed);
+            hashes.check(&stored)
+        };
+        self.cpu.run(check).await??;
+        Ok((body, permit))
+    }
+
     /// Reads the footer alone, and compares what it says with the entry.
     pub(super) async fn open_by_footer(&self, path: &RunPath, entry: &FileEntry) -> Result<RowGroups> {
-        let object = path.data_file(entry.id);
         let bytes = entry.file.as_ref().map_or(0, |file| file.bytes);
-        let mut end = self.range(&object, bytes.saturating_sub(TAIL_BYTES)..bytes).await?;
-        let at = end.len().saturating_sub(FOOTER_TAIL_BYTES as usize);
-        let length = footer_length(end.get(at..).unwrap_or_default(), bytes, &self.limits)?;
-        let needed = length + FOOTER_TAIL_BYTES;
-        let _permit = self.budget.acquire(needed).await;
-        if needed > end.len() as u64 {
-            end = self.range(&object, bytes - needed..bytes).await?;
-        }
-        let footer = end.slice(end.len() - needed as usize..end.len() - FOOTER_TAIL_BYTES as usize);
+        let (footer, _permit) = self.footer(&path.data_file(entry.id), bytes).await?;
         let (plan, limits, entry) = (self.plan.clone(), self.limits.clone(), entry.clone());
         let open = move || {
             let footer = RowGroups::open(&footer, bytes, &plan, &limits)?;
@@ -172,6 +181,20 @@ impl Reading {
             Ok::<_, Error>(footer)
         };
         self.cpu.run(open).await?
+    }
+
+    /// The bytes of the footer of a file of so many bytes.
+    pub(super) async fn footer(&self, object: &Path, bytes: u64) -> Result<(Bytes, BytePermit)> {
+        let mut end = self.range(object, bytes.saturating_sub(TAIL_BYTES)..bytes).await?;
+        let at = end.len().saturating_sub(FOOTER_TAIL_BYTES as usize);
+        let length = footer_length(end.get(at..).unwrap_or_default(), bytes, &self.limits)?;
+        let needed = length + FOOTER_TAIL_BYTES;
+        let permit = self.budget.acquire(needed).await;
+        if needed > end.len() as u64 {
+            end = self.range(object, bytes - needed..bytes).await?;
+        }
+        let footer = end.slice(end.len() - needed as usize..end.len() - FOOTER_TAIL_BYTES as usize);
+        Ok((footer, permit))
     }
 
     async fn range(&self, object: &Path, range: std::ops::Range<u64>) -> Result<Bytes> {
@@ -317,7 +340,7 @@ fn check_footer(footer: &RowGroups, entry: &FileEntry, plan: &ColumnPlan) -> Res
     Ok(())
 }
 
-fn differs(reason: String) -> Error {
+pub(super) fn differs(reason: String) -> Error {
     Error::new(Kind::Verification, "verify the file").because(reason)
 }
 

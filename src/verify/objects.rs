@@ -2,10 +2,11 @@
 //! none, by what their footers say.
 
 use futures::StreamExt;
+use object_store::path::Path;
 
 use super::data_file::Reading;
 use super::{RunReport, VerifyProgress};
-use crate::catalog::{Fault, FileEntry, RunPath};
+use crate::catalog::{AuditedDelta, DeltaEntry, Fault, FileEntry, RunPath, StoredFile};
 use crate::objectstore::error_of;
 use crate::{Error, Kind, Result};
 
@@ -41,10 +42,44 @@ pub(super) async fn check_objects(
 
 async fn check_object(reading: &Reading, path: &RunPath, entry: &FileEntry) -> Result<Recognised> {
     let Some(stored) = &entry.file else { return Ok(Recognised::ByFooter) };
-    let object = path.data_file(entry.id);
-    let found = reading.store().stored_content(&object).await.map_err(|error| {
+    let by_footer = async { reading.open_by_footer(path, entry).await.map(drop) };
+    recognise(reading, &path.data_file(entry.id), stored, by_footer).await
+}
+
+/// The same for the files of records of a chain.
+pub(super) async fn check_record_objects(
+    reading: &Reading,
+    deltas: &[(&AuditedDelta, &DeltaEntry)],
+    progress: &VerifyProgress,
+    report: &mut RunReport,
+) -> Result<()> {
+    let mut checks = futures::stream::iter(deltas)
+        .map(|(audited, entry)| async move {
+            let object = audited.path.record_file(entry.id);
+            let by_footer = reading.check_records_footer(&audited.path, entry, &audited.delta.columns);
+            (recognise(reading, &object, &entry.file, by_footer).await, object)
+        })
+        .buffer_unordered(REQUESTS_IN_FLIGHT);
+    while let Some((found, object)) = checks.next().await {
+        progress.looked();
+        match found {
+            Ok(Recognised::ByCrc64) => report.files_by_crc64 += 1,
+            Ok(Recognised::ByFooter) => report.files_by_footer += 1,
+            Err(error) => report.faults.push(Fault::of(&object, error)?),
+        }
+    }
+    Ok(())
+}
+
+async fn recognise(
+    reading: &Reading,
+    object: &Path,
+    stored: &StoredFile,
+    by_footer: impl Future<Output = Result<()>>,
+) -> Result<Recognised> {
+    let found = reading.store().stored_content(object).await.map_err(|error| {
         let lower = error_of(error);
-        Error::new(lower.kind(), "look at a data file").source(lower)
+        Error::new(lower.kind(), "look at a file").source(lower)
     })?;
     let differs = |reason: String| Err(Error::new(Kind::Verification, "recognise it").because(reason));
     if found.bytes != stored.bytes {
@@ -53,9 +88,6 @@ async fn check_object(reading: &Reading, path: &RunPath, entry: &FileEntry) -> R
     match found.crc64 {
         Some(crc64) if format!("{crc64:016x}") == stored.crc64 => Ok(Recognised::ByCrc64),
         Some(crc64) => differs(format!("its CRC64 is {crc64:016x}, not {}", stored.crc64)),
-        None => {
-            reading.open_by_footer(path, entry).await?;
-            Ok(Recognised::ByFooter)
-        }
+        None => by_footer.await.map(|()| Recognised::ByFooter),
     }
 }

@@ -39,8 +39,12 @@ pub struct RunReport {
     pub level: Level,
     /// Rows by the manifest.
     pub rows: u64,
-    /// Data files by the manifest.
+    /// Data files by the manifest; those of records too, where Stream records follow an exact base.
     pub files: u64,
+    /// Deltas that follow an exact base.
+    pub deltas: u64,
+    /// Stream records in them, and in the base's own.
+    pub records: u64,
     /// Documents and data objects that are there as they should be, by their names and sizes.
     pub objects: u64,
     /// Data files whose content is the right one by the CRC64 that the store keeps.
@@ -75,6 +79,8 @@ impl RunReport {
             level,
             rows: manifest.map_or(0, |manifest| manifest.totals.rows),
             files: manifest.map_or(0, |manifest| manifest.totals.files),
+            deltas: 0,
+            records: 0,
             objects: audited.audit.objects,
             files_by_crc64: 0,
             files_by_footer: 0,

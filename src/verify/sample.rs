@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::catalog::{FileEntry, FileId};
+use crate::catalog::FileId;
 
 /// Some of the data files of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,8 +41,8 @@ impl Sample {
     }
 
     /// The files to read; of a share at least one, where there is one.
-    pub(super) fn choose(&self, entries: &[FileEntry]) -> HashSet<FileId> {
-        let ids = || entries.iter().filter(|entry| entry.file.is_some()).map(|entry| entry.id);
+    pub(super) fn choose(&self, files: &[FileId]) -> HashSet<FileId> {
+        let ids = || files.iter().copied();
         match *self {
             Sample::Part { number, of } => {
                 ids().filter(|id| place(*id, 0) % of.max(1) == number.saturating_sub(1)).collect()
@@ -91,28 +91,14 @@ impl FromStr for Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{ReadCost, StoredFile};
-    use crate::model::{KeyRange, RowSum};
-
-    fn entries(count: usize) -> Vec<FileEntry> {
-        let file = StoredFile { bytes: 1, sha256: String::new(), crc64: String::new(), row_groups: 1 };
-        let entry = |_| FileEntry {
-            id: FileId::random(),
-            range: KeyRange::all(1),
-            rows: 1,
-            cells: 0,
-            logical_bytes: 0,
-            row_sum: RowSum::default(),
-            file: Some(file.clone()),
-            read: ReadCost::default(),
-        };
-        (0..count).map(entry).collect()
+    fn files(count: usize) -> Vec<FileId> {
+        (0..count).map(|_| FileId::random()).collect()
     }
 
     #[test]
     fn the_parts_of_a_rotation_read_every_file_once() {
-        let entries = entries(500);
-        let parts: Vec<_> = (1..=7).map(|number| Sample::Part { number, of: 7 }.choose(&entries)).collect();
+        let files = files(500);
+        let parts: Vec<_> = (1..=7).map(|number| Sample::Part { number, of: 7 }.choose(&files)).collect();
         assert_eq!(parts.iter().map(HashSet::len).sum::<usize>(), 500);
         let union: HashSet<_> = parts.into_iter().flatten().collect();
         assert_eq!(union.len(), 500);
@@ -120,13 +106,13 @@ mod tests {
 
     #[test]
     fn a_share_is_about_that_many_files_the_same_for_a_seed_and_never_none() {
-        let entries = entries(2_000);
-        let chosen = Sample::share(10.0, 1).choose(&entries);
+        let files = files(2_000);
+        let chosen = Sample::share(10.0, 1).choose(&files);
         assert!((120..=280).contains(&chosen.len()), "{}", chosen.len());
-        assert_eq!(chosen, Sample::share(10.0, 1).choose(&entries));
-        assert_ne!(chosen, Sample::share(10.0, 2).choose(&entries));
-        assert_eq!(Sample::share(100.0, 3).choose(&entries).len(), 2_000);
-        assert_eq!(Sample::share(0.000_001, 1).choose(&entries).len(), 1);
+        assert_eq!(chosen, Sample::share(10.0, 1).choose(&files));
+        assert_ne!(chosen, Sample::share(10.0, 2).choose(&files));
+        assert_eq!(Sample::share(100.0, 3).choose(&files).len(), 2_000);
+        assert_eq!(Sample::share(0.000_001, 1).choose(&files).len(), 1);
         assert!(Sample::share(5.0, 1).choose(&[]).is_empty());
     }
 

@@ -23,11 +23,11 @@ fn runtime() -> Runtime {
 }
 
 /// The sandbox shows records at once.
-fn options() -> BackupOptions {
+pub fn options() -> BackupOptions {
     BackupOptions { consistency: WantedConsistency::Auto, stream_settle: Duration::ZERO, ..Stage::options() }
 }
 
-async fn append(stage: &Stage, client: &TableStore) -> Result<Appended> {
+pub async fn append(stage: &Stage, client: &TableStore) -> Result<Appended> {
     delta(client, TABLE, &stage.vault().await, &DeltaOptions::default(), &runtime()).await
 }
 

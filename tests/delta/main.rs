@@ -7,6 +7,7 @@ mod records;
 mod second_opinion;
 #[path = "../stage/mod.rs"]
 mod stage;
+mod verified;
 mod workload;
 
 /// The seeds of a randomized test: `DELTA_SEED` alone, or `count` of them from 0.
