@@ -86,7 +86,7 @@ enum Command {
     /// Serve a local Table Store and OSS on loopback until stopped
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxArgs),
-    /// See it work: back up a million rows to a local sandbox and prove the copy
+    /// See it work: a million rows backed up to a local sandbox, restored and proven equal
     #[cfg(feature = "sandbox")]
     Demo(demo::DemoArgs),
 }

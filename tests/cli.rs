@@ -150,3 +150,14 @@ async fn errors_say_what_failed_on_what_why_and_what_to_do() {
         insta::assert_snapshot!(name, settled(&text, &stage));
     }
 }
+
+#[tokio::test]
+async fn the_demo_proves_both_of_its_tables() {
+    let stage = Stage::with(On::Disk, &[]).await;
+    let ended = stage.run(&["demo", "--rows", "3000", "--mixed-rows", "500", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let chapters: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let told: Vec<_> =
+        chapters.as_array().unwrap().iter().map(|told| (&told["totals"]["rows"], &told["proven"])).collect();
+    assert_eq!(told, [(&3000.into(), &true.into()), (&500.into(), &true.into())]);
+}
