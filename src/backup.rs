@@ -8,6 +8,7 @@
 //! - Memory stays inside [`BackupOptions::memory_bytes`] whatever the table's size.
 
 mod consistency;
+mod cut_search;
 mod cutting;
 mod estimate;
 mod options;

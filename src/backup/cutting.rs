@@ -1,5 +1,6 @@
 //! Finds where to cut a range that somebody else is reading, with nothing known about it but its keys.
 
+use super::cut_search::{CutSearch, Question};
 use super::page_reader::{HeldPage, page};
 use super::queue::{Candidate, SplitQueue};
 use super::range_task::RunContext;
@@ -8,18 +9,14 @@ use crate::plainbuffer::RowReader;
 use crate::tablestore::{Direction, RangeRequest};
 use crate::{Error, Kind, Result};
 
-/// Places that are tried. Each one is halfway between the position and the highest key below the place before.
-const TRIES: usize = 8;
-
 /// The back part of a range that was cut, and its first page, which proved it worth the cut.
 pub(super) struct Stolen {
     pub range: KeyRange,
     pub first: HeldPage,
 }
 
-/// Cuts a candidate for `thief`: halfway, by value, between its holder's position and the highest key there is, when more
-/// than a page of rows comes behind; otherwise halfway to there. Costs two requests per try, one of which reads a page that
-/// is not read again when the cut is made.
+/// Cuts a candidate for `thief` where a [`CutSearch`] says. Costs a request for the highest key, where it is not
+/// known, and a page per try, the last of which is not read again when the cut is made.
 ///
 /// `None` when nothing was cut: little is left, its rows are too close together, or its holder was faster.
 pub(super) async fn cut(
@@ -28,32 +25,32 @@ pub(super) async fn cut(
     thief: usize,
     candidate: Candidate,
 ) -> Result<Option<Stolen>> {
-    let KeyRange { start, end } = candidate.left.clone();
-    let mut last_key = candidate.last_key.clone();
-    let mut top = end.clone();
-    for attempt in 0..TRIES {
-        let last = match last_key.take() {
-            Some(last) => last,
-            None => {
-                let below = KeyRange { start: start.clone(), end: top.clone() };
-                let Some(last) = highest_key(context, queue, below).await? else { break };
-                if attempt == 0 && !queue.learn_last_key(&candidate, &last) {
+    let mut search = CutSearch::new(candidate.left.clone(), candidate.top.clone());
+    loop {
+        match search.question() {
+            Question::LastKey(range) => {
+                let Some(last) = highest_key(context, queue, range).await? else { break };
+                if queue.learn_top(&candidate, &last).is_none() {
                     return Ok(None);
                 }
-                last
+                search.last_key_is(last);
             }
-        };
-        let Some(middle) = (KeyRange { start: start.clone(), end: last }).middle() else { break };
-        let behind = KeyRange { start: middle.clone(), end: end.clone() };
-        let first = page(&context.scan, &context.scan.request(behind)).await?;
-        queue.probed(first.0.read_capacity_units);
-        if first.0.next_start.is_none() {
-            top = middle;
-            continue;
+            Question::PageFrom(place) => {
+                let behind = KeyRange { start: place.clone(), end: candidate.left.end.clone() };
+                let first = page(&context.scan, &context.scan.request(behind)).await?;
+                queue.probed(first.0.read_capacity_units);
+                if first.0.next_start.is_some() {
+                    let range = queue.cut(&candidate, &place, thief);
+                    tracing::debug!(cut = range.is_some(), "a range with much left");
+                    return Ok(range.map(|range| Stolen { range, first }));
+                }
+                match queue.learn_top(&candidate, &place) {
+                    Some(pages_left) => search.too_far(place, pages_left),
+                    None => return Ok(None),
+                }
+            }
+            Question::GiveUp => break,
         }
-        let range = queue.cut(&candidate, &middle, thief);
-        tracing::debug!(cut = range.is_some(), "a range with much left");
-        return Ok(range.map(|range| Stolen { range, first }));
     }
     queue.refuse(&candidate);
     Ok(None)

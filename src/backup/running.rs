@@ -26,8 +26,8 @@ pub(super) struct Running {
     pub weight: f64,
     /// Pages read.
     pub pages: u64,
-    /// The highest key that a probe found in it.
-    pub last_key: Option<PrimaryKey>,
+    /// A probe found that a page of rows or less is behind it.
+    pub top: Option<PrimaryKey>,
     /// Somebody is looking for a place to cut it.
     pub claimed: bool,
     marks: VecDeque<PrimaryKey>,
@@ -44,7 +44,7 @@ impl Running {
             end: range.end,
             weight,
             pages: 0,
-            last_key: None,
+            top: None,
             claimed: false,
             marks: VecDeque::new(),
             inherited_pages: None,
@@ -77,7 +77,7 @@ impl Running {
     /// About how many pages are left, going by how far in the key space the last few pages came; `None` while nothing
     /// is known. Keys that do not move at all, such as those of many rows in one partition, count as far from the end.
     pub(super) fn pages_left(&self) -> Option<f64> {
-        let top = self.last_key.as_ref().filter(|key| **key < self.end).unwrap_or(&self.end);
+        let top = self.top.as_ref().filter(|key| **key < self.end).unwrap_or(&self.end);
         if self.position >= *top {
             return Some(0.0);
         }
@@ -113,8 +113,8 @@ impl Running {
         let range = KeyRange { start: at.clone(), end: std::mem::replace(&mut self.end, at.clone()) };
         self.start = self.position.clone();
         self.weight = weight;
-        let last_key = self.last_key.take();
-        Some((Running { last_key, inherited_pages: pages_left, ..Running::new(id, range, weight) }, read))
+        let top = self.top.take();
+        Some((Running { top, inherited_pages: pages_left, ..Running::new(id, range, weight) }, read))
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         }
         assert!((range.pages_left().unwrap() - 795.0).abs() < 1.0, "{:?}", range.pages_left());
         // A probe finds out that there is little.
-        range.last_key = Some(at(210));
+        range.top = Some(at(210));
         assert!((range.pages_left().unwrap() - 5.0).abs() < 1.0, "{:?}", range.pages_left());
     }
 

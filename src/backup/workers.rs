@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::cutting::{Stolen, cut};
+use super::page_reader::HeldPage;
 use super::queue::{Next, SplitQueue, WorkerUse};
 use super::range_task::{RangeTask, RunContext};
 use super::resume::abort_open_uploads;
@@ -127,38 +128,14 @@ async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result
     let mut task = RangeTask::new(context, queue, worker);
     let mut place: Option<Place> = None;
     loop {
-        // Before anybody is asked, so that no change is missed.
-        let changed = queue.changed();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        let next = queue.next(worker);
-        match next {
-            Next::Done => return task.close().await,
-            Next::Wait => {
-                // Whatever comes next does not go on where this file ends; and others can use the memory.
-                task.close().await?;
-                place = None;
-                until_stopped(context, changed).await?;
-                continue;
-            }
-            Next::Range(_) | Next::Cut(_) if place.is_none() => {
-                place = Some(until_stopped(context, context.shares.place(&context.memory)).await?);
-            }
-            Next::Range(_) | Next::Cut(_) => {}
-        }
-        let (range, first) = match next {
-            Next::Range(range) => (range, None),
-            Next::Cut(candidate) => {
-                let cutting = cut(context, queue, worker, candidate);
-                let (closed, stolen) = tokio::join!(task.close(), until_stopped(context, cutting));
-                closed?;
-                match stolen?? {
-                    Some(Stolen { range, first }) => (range, Some(first)),
-                    None => continue,
-                }
-            }
-            Next::Wait | Next::Done => continue,
+        let found = match queue.next(worker) {
+            Next::Range(range) => Some((range, None)),
+            next => close_and_find(context, queue, worker, (&mut task, &mut place), next).await?,
         };
+        let Some((range, first)) = found else { return Ok(()) };
+        if place.is_none() {
+            place = Some(until_stopped(context, context.shares.place(&context.memory)).await?);
+        }
         let ended = match task.read(&range, first).await {
             Ok(true) => continue,
             Ok(false) => stopped(context.scan.table()),
@@ -169,6 +146,79 @@ async fn work(context: &RunContext, queue: &SplitQueue, worker: usize) -> Result
             tracing::warn!(%error, "the open file is lost; its keys will be read again");
         }
         return Err(ended);
+    }
+}
+
+/// Closes the file of `task`, since whatever comes next does not go on where it ends; and looks meanwhile for what that is,
+/// beginning with `next`. A worker that waits with its file closed gives its place up, for others can use the memory. `None`
+/// when everything is read.
+async fn close_and_find(
+    context: &RunContext,
+    queue: &SplitQueue,
+    worker: usize,
+    (task, place): (&mut RangeTask<'_>, &mut Option<Place>),
+    mut next: Next,
+) -> Result<Option<(KeyRange, Option<HeldPage>)>> {
+    let close = task.close();
+    tokio::pin!(close);
+    let mut is_closed = false;
+    loop {
+        // Before anybody is asked, so that no change is missed.
+        let changed = queue.changed();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if matches!(next, Next::Wait) {
+            next = queue.next(worker);
+        }
+        match std::mem::replace(&mut next, Next::Wait) {
+            found @ (Next::Done | Next::Range(_)) => {
+                if !is_closed {
+                    close.await?;
+                }
+                return Ok(match found {
+                    Next::Range(range) => Some((range, None)),
+                    _ => None,
+                });
+            }
+            Next::Cut(candidate) => {
+                let cutting = async {
+                    if place.is_none() {
+                        *place = Some(context.shares.place(&context.memory).await);
+                    }
+                    cut(context, queue, worker, candidate).await
+                };
+                let cutting = until_stopped(context, cutting);
+                let stolen = match is_closed {
+                    true => cutting.await,
+                    false => {
+                        let (closed, stolen) = tokio::join!(&mut close, cutting);
+                        closed?;
+                        stolen
+                    }
+                };
+                is_closed = true;
+                if let Some(Stolen { range, first }) = stolen?? {
+                    return Ok(Some((range, Some(first))));
+                }
+            }
+            Next::Wait => {
+                if is_closed {
+                    *place = None;
+                }
+                tokio::select! {
+                    closed = &mut close, if !is_closed => {
+                        closed?;
+                        is_closed = true;
+                    }
+                    changed = until_stopped(context, changed) => if let Err(stopped) = changed {
+                        if !is_closed {
+                            close.await?;
+                        }
+                        return Err(stopped);
+                    }
+                }
+            }
+        }
     }
 }
 
