@@ -49,7 +49,7 @@ pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_st
 pub use lease_keeper::LeaseKeeper;
 pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
 pub use restore_log::{
-    DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,
+    CutBinding, DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,
 };
 pub use run::{RESUME_WINDOW, RunState, StartedRun, find_chains, find_runs, read_run, run_paths};
 pub use stream_span::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};

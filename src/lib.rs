@@ -28,6 +28,7 @@ pub mod retention;
 pub mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod stored;
 pub mod stream;
 pub mod tablestore;
 pub mod verify;

@@ -10,6 +10,7 @@ mod column;
 mod contents;
 mod encoder;
 mod extent;
+mod first_key;
 mod footer_walk;
 mod overflow;
 mod page_header;

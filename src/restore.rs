@@ -3,15 +3,17 @@
 //! Promises:
 //! - Nothing is written before backup and target were looked at; a target that has rows, or is another kind of table, is
 //!   refused with no write at all unless the user says what to do with it.
+//! - A chain is restored as of one moment: its records are folded into the rows of its base, and every row is written once.
 //! - Every byte of a data file is hashed before any of it is decoded; a row that the service does not take is in a reject
 //!   file and in the outcome, never only in a log.
 //! - Every write can be repeated: cells have their timestamps. The same command after an interruption goes on with the
 //!   row groups that are left, and of those with the rows that the target lacks; after a success it writes nothing.
 //! - What is logged is bound to the target's creation time: a table that was created anew is not half restored.
-//! - Memory stays inside [`RestoreOptions::memory_bytes`], but for single rows larger than that.
+//! - Memory stays inside [`RestoreOptions::memory_bytes`], but for single rows larger than that, and for all the records of one key.
 
 mod lanes;
 mod mapping;
+mod moment;
 mod options;
 mod plan;
 mod present;
@@ -24,13 +26,12 @@ mod source;
 mod target;
 mod unit_rows;
 mod units;
-mod verified_file;
 mod wide_row;
 mod writer;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -48,20 +49,11 @@ use crate::catalog::{
 };
 use crate::model::TableDefinition;
 use crate::objectstore::UploadStore;
-use crate::runtime::{ByteBudget, CpuPool, Shutdown};
+use crate::runtime::{CpuPool, Shutdown};
 use crate::tablestore::TableStore;
 use crate::{Error, Kind, Result};
-use lanes::Lanes;
 use plan::{Found, Prepared};
-use source::RowSource;
-use units::{LANE_BYTES, Retry, STEP_RESERVE, Work, write_all};
-use writer::Writer;
-
-/// Lanes where nobody asked for a number: enough for ten partitions.
-const AUTO_LANES: u64 = 16;
-
-/// Row groups up to this size are expected when memory is shared out.
-const ROW_GROUP_BYTES: u64 = 8 << 20;
+use writing::Attempt;
 
 /// What a restore runs on.
 #[derive(Clone)]
@@ -99,8 +91,12 @@ pub struct State {
 pub struct Restored {
     /// The table's name.
     pub target: String,
-    /// The run that was restored.
+    /// The last run of which anything was restored: the base, or a delta.
     pub run: RunId,
+    /// As of when the rows are; `None` for a fuzzy base, whose rows are of several moments.
+    pub as_of: Option<Timestamp>,
+    /// Stream records that this attempt folded into the rows of the base.
+    pub records: u64,
     /// Whether the restore made the table.
     pub created: bool,
     /// Everything was written before: this attempt changed nothing.
@@ -211,13 +207,22 @@ async fn run(
     let trusted = started.binding.target_creation_time.is_some();
     let done = if trusted { log.all_done().await? } else { Vec::new() };
     let resumed = matches!(prepared.found, Found::Unfinished { .. });
-    let work = prepared.work(client, &log, options, runtime, done_units(&done), resumed, None)?;
     let before = sum(&done);
     runtime.progress.planned(prepared.rows, prepared.unit_count as u64, before, done.len() as u64);
     runtime.progress.enter(RestorePhase::Writing);
-    let lanes = work.lanes.count();
-    tracing::info!(run = %prepared.manifest.run, target = job.target, lanes, done = done.len(), resumed, "restore begins");
-    let written = write_all(Arc::new(work)).await.map_err(|error| match error.kind() {
+    let records = prepared.cut.records();
+    tracing::info!(run = %prepared.cut.run, target = job.target, records, done = done.len(), resumed, "restore begins");
+    let attempt = Attempt {
+        client,
+        log: &log,
+        options,
+        runtime,
+        done: done_units(&done),
+        resumed,
+        only: None,
+        rows_total: prepared.rows,
+    };
+    let written = prepared.write(&attempt).await.map_err(|error| match error.kind() {
         Kind::Internal => error,
         // It is deleted, not gone on with.
         _ if options.scratch => error,
@@ -229,6 +234,7 @@ async fn run(
     rows += written;
     log.finish(&FinishedRestore { finished_at: Timestamp::now(), rows }).await?;
     let mut restored = Restored { resumed: before, ..prepared.outcome(&started, &log, rows) };
+    restored.records = runtime.progress.snapshot().records;
     restored.notes.extend(names_taken.iter().map(|name| {
         format!(
             "index `{name}` was not made: the instance has a table of that name, maybe the source's own index"
@@ -296,79 +302,6 @@ impl Prepared {
             true => Ok(()),
             false => target::open_for_load(client, there).await,
         }
-    }
-
-    /// What the lanes share. `done` is left out; `only` says which rows of which row groups are wanted.
-    #[expect(clippy::too_many_arguments, reason = "one call for each of two flows")]
-    fn work(
-        &self,
-        client: &TableStore,
-        log: &RestoreLog,
-        options: &RestoreOptions,
-        runtime: &Runtime,
-        done: HashMap<UnitId, RowCounts>,
-        resumed: bool,
-        only: Option<std::collections::BTreeMap<UnitId, Retry>>,
-    ) -> Result<Work> {
-        let wide = self.options_of_target();
-        let no_wide_rows = match (options.on_conflict, wide.allow_update, wide.update_full_row) {
-            (_, Some(false), _) => Some("it needs more than one request, and the table allows no updates"),
-            (_, _, Some(true)) => {
-                Some("it needs more than one request, and an update replaces whole rows of the table")
-            }
-            (Some(OnConflict::Skip | OnConflict::Fail), ..) => Some(
-                "it needs more than one request, which `--on-conflict skip` and `fail` cannot make one of",
-            ),
-            _ => None,
-        };
-        // A third for files, the rest for requests and lanes.
-        let file_bytes = options.memory_bytes / 3;
-        let affordable = file_bytes / ROW_GROUP_BYTES;
-        let lanes = match options.lanes {
-            0 => affordable.min(AUTO_LANES).min(options.memory_bytes / 3 / LANE_BYTES),
-            lanes => lanes as u64,
-        };
-        let lanes = usize::try_from(lanes).unwrap_or(1).max(1);
-        let request_bytes = options.memory_bytes - file_bytes;
-        let request_bytes = request_bytes.saturating_sub(lanes as u64 * LANE_BYTES).max(2 * STEP_RESERVE);
-        let source = RowSource::new(
-            &self.store,
-            &self.path,
-            &self.manifest,
-            self.entries.clone(),
-            file_bytes / lanes as u64,
-            ByteBudget::new(file_bytes),
-            runtime.cpu.clone(),
-        );
-        let mut units = source.units(&self.key_range);
-        match &only {
-            None => units.retain(|unit| !done.contains_key(&unit.id)),
-            Some(only) => units.retain(|unit| only.contains_key(&unit.id)),
-        }
-        let rejected: u64 = done.values().map(|rows| rows.rejected).sum();
-        let key = self.wanted.primary_key.iter();
-        Ok(Work {
-            lanes: Lanes::new(units, lanes),
-            source,
-            writer: Writer {
-                client: client.clone(),
-                table: self.wanted.name.clone(),
-                key_names: key.map(|column| column.name.clone()).collect(),
-                selection: self.selection.clone(),
-                on_conflict: options.on_conflict,
-                no_wide_rows,
-                cpu: runtime.cpu.clone(),
-                progress: runtime.progress.clone(),
-            },
-            log: log.clone(),
-            range: self.key_range.clone(),
-            resumed,
-            rejected: AtomicU64::new(if only.is_some() { 0 } else { rejected }),
-            only,
-            memory: ByteBudget::new(request_bytes),
-            max_errors: options.max_errors,
-            rows_total: self.rows,
-        })
     }
 }
 

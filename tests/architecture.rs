@@ -94,7 +94,7 @@ fn no_forbidden_arrow_is_used() {
                 ("sandbox", to) => {
                     ["tablestore", "objectstore", "catalog", "cli"].contains(&to) || flows.contains(&to)
                 }
-                ("fold" | "stream", to) => flows.contains(&to),
+                ("fold" | "stored" | "stream", to) => flows.contains(&to),
                 (from, to) if flows.contains(&from) => flows.contains(&to) && from != to,
                 (from, "cli") => !["main", "lib", "cli"].contains(&from),
                 _ => false,

@@ -5,6 +5,7 @@
 //!                                   /done/<file id>-<row group>.json
 //!                                   /rejects/<file id>-<row group>.parquet
 //!                                   /mapping/<file id>-<row group>.parquet
+//!                                   /ambiguous/<file id>-<row group>.json
 //!                                   /finished.json
 //! ```
 //! The root is the table's place in the vault, or wherever the user wants it. The binding is a hash over the run, the
@@ -98,6 +99,21 @@ pub struct RestoreBinding {
     /// empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_conflict: Option<String>,
+    /// Up to where Stream records count; `None` for a fuzzy base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutBinding>,
+}
+
+/// Up to where the records of a chain are folded into its base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutBinding {
+    /// The last run of which records count.
+    pub run: RunId,
+    /// Records with a later commit clock do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_clock_us: Option<i64>,
+    /// What becomes of expired cells, in the words of the command line.
+    pub time_to_live: String,
 }
 
 impl RestoreBinding {
@@ -150,6 +166,14 @@ pub struct RowCounts {
     pub rejected: u64,
     /// Write capacity units.
     pub write_capacity_units: u64,
+    /// Of all of them, rows that may lack older versions: what was done to them leaves open whether the service has those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ambiguous: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl RowCounts {
@@ -166,6 +190,7 @@ impl std::ops::AddAssign for RowCounts {
         self.skipped += other.skipped;
         self.rejected += other.rejected;
         self.write_capacity_units += other.write_capacity_units;
+        self.ambiguous += other.ambiguous;
     }
 }
 
@@ -237,6 +262,11 @@ impl RestoreLog {
     /// The reject file of a row group.
     pub fn rejects(&self, unit: UnitId) -> Path {
         self.prefix.clone().join("rejects").join(format!("{unit}.parquet"))
+    }
+
+    /// The keys of rows of a row group that may lack older versions, as a JSON array.
+    pub fn ambiguous(&self, unit: UnitId) -> Path {
+        self.prefix.clone().join("ambiguous").join(format!("{unit}.json"))
     }
 
     /// The old and new keys of a row group, where the service assigned new ones.
@@ -363,6 +393,7 @@ mod tests {
             flatten: false,
             auto_increment: "integer".into(),
             on_conflict: None,
+            cut: None,
         }
     }
 
@@ -379,6 +410,11 @@ mod tests {
         let fewer = RestoreBinding { columns: Some(vec!["a".into()]), ..binding() };
         assert_ne!(id(binding()), id(again));
         assert_ne!(id(binding()), id(fewer));
+        let cut = |until_clock_us| {
+            let cut = CutBinding { run: binding().run, until_clock_us, time_to_live: "apply".into() };
+            id(RestoreBinding { cut: Some(cut), ..binding() })
+        };
+        assert!(cut(None) != id(binding()) && cut(None) != cut(Some(1)) && cut(Some(2)) != cut(Some(1)));
     }
 
     #[test]

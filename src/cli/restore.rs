@@ -16,7 +16,8 @@ use super::source::SourceUrl;
 use super::summary::Failure;
 use super::tables::{is_name, parse_glob};
 use super::{Output, print_json, print_json_line, print_line, size};
-use crate::catalog::{RunId, TablePath, Vault};
+use crate::catalog::{Moment, RunId, TablePath, Vault};
+use crate::fold::TimeToLive;
 use crate::model::PrimaryKey;
 use crate::restore::{
     AutoIncrement, ErrorLimit, Job, OnConflict, RestoreOptions, RestoreProgress, Restored, Runtime, State,
@@ -29,6 +30,7 @@ use crate::{Error, Kind, Result};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     otsvault restore oss://backups/prod orders ots://inst.cn-hangzhou/orders_copy\n  \
+    otsvault restore oss://backups/prod orders ots://inst.cn-hangzhou/orders_6pm --to 2026-11-26T18:00:00Z\n  \
     otsvault restore oss://backups/prod 'iot_*' 'ots://other.cn-hangzhou/*' --map iot_1=iot_one\n  \
     otsvault restore ./vault orders ots://inst.cn-hangzhou/orders --into-existing merge --from-key '[\"d-17\"]'\n\n\
     Run the same command again after an interruption: it goes on where it stopped. Rows that the service\n\
@@ -45,9 +47,16 @@ pub(super) struct RestoreArgs {
     /// Restore table A as B, when many are restored; can be repeated
     #[arg(long, value_parser = parse_map, value_name = "A=B")]
     map: Vec<(String, String)>,
-    /// Which run to restore; by default the newest committed one
+    /// As of when: a time such as 2026-11-26T18:00:00Z, or a run: everything up to it and with it. By default all that
+    /// the newest chain holds
+    #[arg(long, value_name = "TIME|RUN")]
+    to: Option<Moment>,
+    /// Run to restore, as --to; with --to TIME, the base to begin with instead of the newest that has that moment
     #[arg(long, value_name = "RUN")]
     run: Option<RunId>,
+    /// Cells that had expired at that moment, where there are Stream records: apply leaves them out, raw writes them
+    #[arg(long, default_value = "apply", value_name = "POLICY")]
+    ttl: TimeToLive,
     /// Write into a table that has rows or other options: merge leaves cells that are newer than the backup's,
     /// overwrite replaces rows that are in the backup; rows that are not in it stay in either case
     #[arg(long, value_enum, value_name = "HOW")]
@@ -276,6 +285,8 @@ impl RestoreArgs {
         };
         Ok(RestoreOptions {
             run: self.run.clone(),
+            to: self.to.clone().unwrap_or_default(),
+            time_to_live: self.ttl,
             from_key: self.from_key.clone(),
             to_key: self.to_key.clone(),
             columns: self.columns.clone(),

@@ -1,5 +1,6 @@
 //! What a restore did or would do, for people and for scripts.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::list::aligned;
@@ -16,6 +17,8 @@ pub(super) struct TableSummary {
     table: String,
     target: String,
     run: String,
+    as_of: Option<Timestamp>,
+    records: u64,
     created: bool,
     finished_before: bool,
     rows: RowCounts,
@@ -61,6 +64,8 @@ impl TableSummary {
             table: table.to_owned(),
             target: restored.target,
             run: restored.run.to_string(),
+            as_of: restored.as_of,
+            records: restored.records,
             created: restored.created,
             finished_before: restored.finished_before,
             rows: restored.rows,
@@ -123,6 +128,10 @@ impl RestoreSummary {
     fn one_table(&self, table: &TableSummary) -> String {
         let mut text = format!("{} `{}` of {} into `{}`", self.verb, table.table, self.vault, table.target);
         text.push_str(&format!("\n  run         {}", table.run));
+        if let Some(as_of) = table.as_of {
+            let records = size::counted(table.records, "Stream record");
+            text.push_str(&format!("\n  as of       {as_of:.0}, {records} folded into the rows"));
+        }
         if table.finished_before {
             text.push_str("\n  done        before; nothing was written (`--again` writes it anew)");
         }
@@ -132,6 +141,13 @@ impl RestoreSummary {
             text.push_str(&format!(
                 "\n  resumed     {} rows were done before",
                 size::grouped(table.resumed.all())
+            ));
+        }
+        if table.rows.ambiguous > 0 {
+            text.push_str(&format!(
+                "\n  ambiguous   {} may lack older versions that a delete brought back; their keys are in `{}/ambiguous`",
+                size::counted(table.rows.ambiguous, "row"),
+                table.log
             ));
         }
         for note in &table.notes {
@@ -235,6 +251,13 @@ pub(super) fn plan_text(plans: &[RestorePlan]) -> String {
     let mut text =
         format!("{}\nnothing was written; requests and capacity units are estimates", aligned(&rows));
     for plan in plans {
+        if let Some(as_of) = plan.as_of {
+            text.push_str(&format!(
+                "\n`{}` as of {as_of:.0}: up to {} to fold into the rows",
+                plan.target,
+                size::counted(plan.records, "Stream record")
+            ));
+        }
         if plan.rows_done > 0 {
             text.push_str(&format!(
                 "\n`{}` has {} of its rows already",

@@ -251,11 +251,16 @@ impl FoldedRows {
     }
 }
 
+/// Ends where the records so far end, and lets them go.
 impl Iterator for FoldedRows {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Result<RecordBatch>> {
-        self.next_batch().transpose()
+        let batch = self.next_batch().transpose();
+        if batch.is_none() {
+            (self.records, self.next) = (Arc::default(), 0..0);
+        }
+        batch
     }
 }
 

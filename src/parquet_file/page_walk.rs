@@ -43,10 +43,21 @@ pub fn check_row_group(
     index: usize,
     limits: &ReadLimits,
 ) -> Result<Claims, String> {
+    check_columns(extent, metadata, index, usize::MAX, limits)
+}
+
+/// As [`check_row_group`], for the first `columns` leaf columns alone, whose bytes are in `extent`.
+pub fn check_columns(
+    extent: &Extent,
+    metadata: &ParquetMetaData,
+    index: usize,
+    columns: usize,
+    limits: &ReadLimits,
+) -> Result<Claims, String> {
     let group = metadata.row_groups().get(index).ok_or("it is not there")?;
     let rows = usize::try_from(group.num_rows()).map_err(|_| "its row count is negative")?;
     let mut claims = Claims::default();
-    for column in group.columns() {
+    for column in group.columns().iter().take(columns) {
         check_chunk(extent, column, rows, limits, &mut claims)
             .map_err(|reason| format!("row group {index}, column `{}`: {reason}", column.column_path()))?;
     }

@@ -43,9 +43,9 @@ pub fn footer_length(tail: &[u8], file_bytes: u64, limits: &ReadLimits) -> Resul
 /// The footer of a file, checked against a plan and against limits; clones share it.
 #[derive(Debug, Clone)]
 pub struct RowGroups {
-    metadata: ArrowReaderMetadata,
-    limits: ReadLimits,
-    file_bytes: u64,
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) limits: ReadLimits,
+    pub(super) file_bytes: u64,
 }
 
 impl RowGroups {
@@ -119,8 +119,13 @@ impl RowGroups {
     /// # Errors
     /// `Internal` for a row group that is not there; `Corrupt` where it lies outside of the file.
     pub fn byte_range(&self, index: usize) -> Result<Range<u64>> {
+        self.columns_range(index, usize::MAX)
+    }
+
+    /// The bytes of the file from the first to the last of the first `columns` leaf columns of a row group.
+    pub(super) fn columns_range(&self, index: usize, columns: usize) -> Result<Range<u64>> {
         let (mut first, mut last) = (u64::MAX, 0);
-        for column in self.group(index)?.columns() {
+        for column in self.group(index)?.columns().iter().take(columns) {
             let chunk = page_walk::chunk_extent(column);
             let end = chunk.and_then(|(start, length)| start.checked_add(length as u64));
             let (Some((start, _)), Some(end)) = (chunk, end.filter(|end| *end <= self.file_bytes)) else {

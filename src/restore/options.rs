@@ -3,15 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::catalog::RunId;
+use crate::catalog::{Moment, RunId};
+use crate::fold::TimeToLive;
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
 use crate::{Error, Kind, Result};
 
 /// Settings of one restore. Build from `Default` and change fields.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// Which run to restore; `None` takes the newest.
+    /// Which run to restore: a base as it was, or a chain up to a delta and with it; `None` takes the newest chain. With
+    /// [`Moment::Time`], the base of the chain.
     pub run: Option<RunId>,
+    /// As of when. Default: all that the chain holds.
+    pub to: Moment,
+    /// What becomes of cells that had expired at that moment, where there are Stream records. Default: they are left out.
+    pub time_to_live: TimeToLive,
     /// First key to write, inclusive; may be a prefix. `None` starts at the run's first key.
     pub from_key: Option<PrimaryKey>,
     /// Where to stop, exclusive; may be a prefix. `None` goes to the run's last key.
@@ -46,6 +52,8 @@ impl Default for RestoreOptions {
     fn default() -> RestoreOptions {
         RestoreOptions {
             run: None,
+            to: Moment::End,
+            time_to_live: TimeToLive::Apply,
             from_key: None,
             to_key: None,
             columns: None,
@@ -76,6 +84,7 @@ impl RestoreOptions {
         if self.memory_bytes < SMALLEST_MEMORY {
             return wrong("--memory", "it must be at least 64MiB");
         }
+        super::moment::check(self.run.as_ref(), &self.to)?;
         if self.lanes > 64 {
             return wrong("lanes", "there are 64 at most");
         }

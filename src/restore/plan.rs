@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use object_store::path::Path;
 use serde::Serialize;
 
+use super::lanes::Unit;
 use super::options::{AutoIncrement, OnConflict, RestoreOptions};
 use super::presplit::partition_bounds;
 use super::selection::Selection;
-use super::{Job, Restored, target};
+use super::source::units;
+use super::{Job, Restored, moment, target};
 use crate::catalog::{
-    Consistency, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog, RowCounts, RunKind,
-    RunPath, RunState, StartedRestore, Vault, find_runs, read_file_list,
+    Consistency, Cut, CutBinding, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog,
+    RowCounts, RunPath, StartedRestore, Vault, read_file_list,
 };
+use crate::fold::{FoldSettings, TimeToLive};
 use crate::model::{KeyPart, KeyRange, TableDefinition, TableOptions};
 use crate::objectstore::UploadStore;
 use crate::tablestore::{MAX_BATCH_DATA, MAX_BATCH_ROWS, TableStore};
@@ -25,8 +29,13 @@ const BYTES_PER_UNIT: u64 = 4_096;
 pub(super) struct Prepared {
     pub store: Arc<dyn UploadStore>,
     pub path: RunPath,
+    /// The base, with the table's definition as of the moment.
     pub manifest: Manifest,
-    pub entries: Vec<FileEntry>,
+    /// What is read.
+    pub cut: Cut,
+    /// How records are folded into the rows; `None` where the base is the table.
+    pub fold: Option<FoldSettings>,
+    pub entries: Arc<[FileEntry]>,
     /// The keys that are written.
     pub key_range: KeyRange,
     /// About how many rows those are, and how many bytes by the data-size rule.
@@ -42,6 +51,7 @@ pub(super) struct Prepared {
     pub again: bool,
     on_conflict: Option<OnConflict>,
     auto_increment: AutoIncrement,
+    time_to_live: TimeToLive,
     columns: Option<Vec<String>>,
 }
 
@@ -67,17 +77,21 @@ pub(super) enum Found {
 pub struct RestorePlan {
     /// Instance and table that the backup is of.
     pub source: String,
-    /// The run.
+    /// The last run of which anything is restored: the base, or a delta.
     pub run: String,
     /// What its rows are worth together.
     pub consistency: Consistency,
+    /// As of when; `None` for a fuzzy base.
+    pub as_of: Option<Timestamp>,
+    /// Stream records that are read to be folded into the rows; those after the moment do not count.
+    pub records: u64,
     /// Table that is written to.
     pub target: String,
     /// What is there now.
     pub target_state: TargetState,
     /// Partitions that a new table begins with.
     pub partitions: usize,
-    /// Rows to write; about, where a key range cuts files.
+    /// Rows to write; about, where a key range cuts files, and without those that Stream records add or delete.
     pub rows: u64,
     /// Rows that earlier attempts have written.
     pub rows_done: u64,
@@ -120,9 +134,12 @@ impl Prepared {
         options: &RestoreOptions,
     ) -> Result<Prepared> {
         let store: Arc<dyn UploadStore> = vault.store().clone();
-        let (path, manifest) = pick_run(vault, job, options).await?;
-        refuse_deltas(&manifest)?;
-        let entries = read_file_list(&*store, &path, &manifest).await?;
+        let cut = moment::pick(vault, job, options).await?;
+        let path = cut.path.clone();
+        let entries: Arc<[FileEntry]> = read_file_list(&*store, &path, &cut.base).await?.into();
+        let fold = FoldSettings::of(&cut, options.time_to_live);
+        let fold = (cut.has_records() || fold.trim || fold.horizon_ms.is_some()).then_some(fold);
+        let manifest = Manifest { table: cut.table.clone(), ..(*cut.base).clone() };
         let wanted = target::wanted(&manifest, &job.target, options);
         let key_range = options.key_range(&manifest.key_range, &wanted.primary_key)?;
         let selection = Selection {
@@ -136,12 +153,12 @@ impl Prepared {
         let inside = entries
             .iter()
             .filter(|entry| entry.range.start < key_range.end && entry.range.end > key_range.start);
-        let (mut rows, mut data_bytes, mut unit_count) = (0, 0, 0);
+        let (mut rows, mut data_bytes) = (0, 0);
         for entry in inside {
             rows += entry.rows;
             data_bytes += entry.logical_bytes;
-            unit_count += entry.file.as_ref().map_or(0, |file| file.row_groups);
         }
+        let unit_count = units(&entries, &key_range, fold.is_some()).len();
         let mut columns = options.columns.clone();
         columns.iter_mut().for_each(|columns| columns.sort());
         let mut prepared = Prepared {
@@ -149,6 +166,8 @@ impl Prepared {
             store,
             path,
             manifest,
+            cut,
+            fold,
             entries,
             key_range,
             rows,
@@ -160,6 +179,7 @@ impl Prepared {
             again: false,
             on_conflict: options.on_conflict,
             auto_increment: options.auto_increment,
+            time_to_live: options.time_to_live,
             columns,
         };
         prepared.found = prepared.look_at_target(client, vault, job, options).await?;
@@ -227,7 +247,17 @@ impl Prepared {
             flatten: self.selection.flatten,
             auto_increment: self.auto_increment.to_string(),
             on_conflict: self.on_conflict.map(|policy| policy.to_string()),
+            cut: self.cut.base.delta.as_ref().map(|_| CutBinding {
+                run: self.cut.run.clone(),
+                until_clock_us: self.cut.until_clock_us,
+                time_to_live: self.time_to_live.to_string(),
+            }),
         }
+    }
+
+    /// Everything that may have rows to be written, in key order.
+    pub(super) fn units(&self) -> Vec<Unit> {
+        units(&self.entries, &self.key_range, self.fold.is_some())
     }
 
     /// Where logs are.
@@ -248,7 +278,9 @@ impl Prepared {
     pub(super) fn outcome(&self, started: &StartedRestore, log: &RestoreLog, rows: RowCounts) -> Restored {
         Restored {
             target: self.wanted.name.clone(),
-            run: self.manifest.run.clone(),
+            run: self.cut.run.clone(),
+            as_of: self.cut.at,
+            records: 0,
             created: started.created,
             finished_before: false,
             rows,
@@ -280,8 +312,10 @@ impl Prepared {
         let files = self.entries.iter().filter(inside).filter_map(|entry| entry.file.as_ref());
         RestorePlan {
             source: format!("{}/{}", self.manifest.source.instance, self.manifest.table.name),
-            run: self.manifest.run.to_string(),
+            run: self.cut.run.to_string(),
             consistency: self.manifest.consistency,
+            as_of: self.cut.at,
+            records: self.cut.records(),
             target: self.wanted.name.clone(),
             target_state,
             partitions: if target_state == TargetState::Absent { self.bounds.len() + 1 } else { 0 },
@@ -361,17 +395,6 @@ impl Prepared {
     }
 }
 
-/// The rows of an exact base are those of its files with the records of its delta 0 folded into them.
-fn refuse_deltas(manifest: &Manifest) -> Result<()> {
-    match (manifest.kind, &manifest.delta) {
-        (RunKind::Base, None) => Ok(()),
-        _ => Err(Error::new(Kind::Unsupported, "restore")
-            .on(format!("run {} of table `{}`", manifest.run, manifest.table.name))
-            .because("it has Stream records, which this otsvault does not fold into rows")
-            .hint("nothing was written; use a newer otsvault, or `--run` with a base that has none")),
-    }
-}
-
 /// Whole rows are replaced: with some columns alone that would delete the others.
 fn refuse_to_lose_columns(manifest: &Manifest, options: &RestoreOptions, target: &str) -> Result<()> {
     let what = match (&manifest.projection, &options.columns) {
@@ -383,43 +406,4 @@ fn refuse_to_lose_columns(manifest: &Manifest, options: &RestoreOptions, target:
         .on(format!("of table `{target}`"))
         .because(format!("{what}: the other columns of the rows would be lost"))
         .hint("nothing was written; `--into-existing merge` leaves them"))
-}
-
-/// The run that was asked for, or the newest one.
-async fn pick_run(vault: &Vault, job: &Job, options: &RestoreOptions) -> Result<(RunPath, Manifest)> {
-    let runs = find_runs(&**vault.store(), &job.table).await?;
-    let picked = runs.into_iter().rev().find_map(|run| match run {
-        RunState::Committed(path, manifest)
-            if options.run.as_ref().is_none_or(|wanted| *wanted == path.run) =>
-        {
-            Some((path, *manifest))
-        }
-        _ => None,
-    });
-    picked.ok_or_else(|| {
-        let what = match &options.run {
-            Some(run) => format!("find run {run}"),
-            None => "find a committed backup".to_owned(),
-        };
-        Error::new(Kind::NotFound, what)
-            .on(format!("of table `{}` in {}", job.table.table, vault.url()))
-            .hint("`otsvault list` shows what is there, unfinished runs included")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_with_stream_records_is_not_restored_without_them() {
-        let fixture = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        let mut manifest = fixture(include_str!("../../tests/fixtures/manifest-v1.json"));
-        let parse = |manifest: &serde_json::Value| Manifest::parse(manifest.to_string().as_bytes()).unwrap();
-        assert!(refuse_deltas(&parse(&manifest)).is_ok());
-        let delta = fixture(include_str!("../../tests/fixtures/delta-manifest-v1.json"));
-        manifest["delta"] = delta["delta"].clone();
-        manifest["consistency"] = "exact".into();
-        assert_eq!(refuse_deltas(&parse(&manifest)).unwrap_err().kind(), Kind::Unsupported);
-    }
 }

@@ -20,6 +20,7 @@ pub struct RestoreProgress {
     request_bytes: AtomicU64,
     units_total: AtomicU64,
     units_done: AtomicU64,
+    records: AtomicU64,
     times: Mutex<Times>,
 }
 
@@ -69,6 +70,8 @@ pub struct RestoreSnapshot {
     pub row_groups_total: u64,
     /// Row groups written.
     pub row_groups_done: u64,
+    /// Stream records that were folded into rows.
+    pub records: u64,
 }
 
 impl RestoreSnapshot {
@@ -121,6 +124,11 @@ impl RestoreProgress {
         self.units_done.fetch_add(1, Relaxed);
     }
 
+    /// So many Stream records were folded into rows.
+    pub(super) fn folded(&self, records: u64) {
+        self.records.fetch_add(records, Relaxed);
+    }
+
     /// Time since the restore began, until it ended.
     pub fn elapsed(&self) -> Duration {
         let Times { began, ended } = *self.times.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,6 +157,7 @@ impl RestoreProgress {
             request_bytes: self.request_bytes.load(Relaxed),
             row_groups_total: self.units_total.load(Relaxed),
             row_groups_done: self.units_done.load(Relaxed),
+            records: self.records.load(Relaxed),
         }
     }
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::plan::{Found, Prepared};
 use super::rejects::{LARGEST_FILE, row_numbers};
-use super::units::{Retry, write_all};
+use super::units::Retry;
+use super::writing::Attempt;
 use super::{Job, RestoreOptions, RestorePhase, Restored, Runtime, stopped, sum, target};
 use crate::catalog::{FinishedRestore, Vault};
 use crate::model::TableDefinition;
@@ -91,10 +92,18 @@ async fn run(
     if !prepared.selection.flatten {
         target::open_for_load(client, &there).await?;
     }
-    let mut work = prepared.work(client, &log, options, runtime, HashMap::new(), false, Some(only))?;
-    work.rows_total = rows;
     runtime.progress.enter(RestorePhase::Writing);
-    let written = write_all(Arc::new(work)).await;
+    let attempt = Attempt {
+        client,
+        log: &log,
+        options,
+        runtime,
+        done: HashMap::new(),
+        resumed: false,
+        only: Some(Arc::new(only)),
+        rows_total: rows,
+    };
+    let written = prepared.write(&attempt).await;
     runtime.progress.enter(RestorePhase::Finishing);
     // Whatever became of the rows.
     target::finish(client, &after).await?;

@@ -1,79 +1,122 @@
-//! Where the rows come from: the row groups of a base, in key order.
+//! Where the rows come from: the row groups of a base, in key order, with the records since then folded into them where there are any.
 //!
 //! The one place that knows how a backup is stored; whoever writes rows asks for units and gets record batches.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arrow::array::RecordBatch;
 use tokio::sync::OnceCell;
 
 use super::lanes::Unit;
-use super::verified_file::{HeldBytes, VerifiedFile};
 use crate::catalog::{FileEntry, Manifest, RunPath, UnitId};
 use crate::columnar::ColumnPlan;
+use crate::fold::{Ambiguous, FoldSettings, FoldedRows, RecordPart, Stretch};
 use crate::model::KeyRange;
-use crate::objectstore::UploadStore;
-use crate::parquet_file::{Batches, FOOTER_TAIL_BYTES, ReadLimits, RowGroups, footer_length};
-use crate::runtime::{ByteBudget, BytePermit, CpuPool};
+use crate::parquet_file::{Batches, ReadLimits};
+use crate::runtime::BytePermit;
+use crate::stored::{DataFile, Holds, Reading, UnitBytes};
 use crate::{Error, Kind, Result};
 
 /// Decoded bytes of a record batch, about. A batch becomes requests of two to four times its size.
 pub(super) const BATCH_BYTES: u64 = 4 << 20;
 
-/// The rows of one base.
+/// The rows of one base, or of a stretch of it.
 pub(super) struct RowSource {
-    store: Arc<dyn UploadStore>,
     path: RunPath,
-    entries: Vec<FileEntry>,
+    entries: Arc<[FileEntry]>,
+    /// Places of the entries whose rows are wanted.
+    stretch: Range<usize>,
     /// The columns of its files.
     pub plan: Arc<ColumnPlan>,
-    largest_whole: u64,
-    memory: ByteBudget,
-    cpu: CpuPool,
-    open: Mutex<HashMap<usize, Weak<OnceCell<OpenFile>>>>,
+    reading: Reading,
+    fold: Option<Fold>,
+    open: Mutex<HashMap<usize, Weak<OnceCell<DataFile>>>>,
 }
 
-/// A file that was checked, and its footer.
-pub(super) struct OpenFile {
-    file: VerifiedFile,
-    row_groups: RowGroups,
+/// What is folded into the rows.
+pub(super) struct Fold {
+    pub settings: FoldSettings,
+    pub records: Stretch,
 }
 
-/// A file that stays open as long as somebody holds it.
-pub(super) type HeldFile = Arc<OnceCell<OpenFile>>;
+/// A file that stays open as long as somebody holds it. Never opened where an interval has no file.
+pub(super) type HeldFile = Arc<OnceCell<DataFile>>;
 
-/// The rows of a row group, and the memory that its bytes take.
+/// The rows of a unit, and the memory that the bytes of its row group take.
 pub(super) struct UnitBatches {
-    pub batches: Batches,
+    pub rows: UnitBatchSource,
     pub permit: Option<BytePermit>,
 }
 
+/// The record batches of a unit.
+pub(super) enum UnitBatchSource {
+    /// As they are stored.
+    Stored(Box<Batches>),
+    /// With records folded into them.
+    Folded(Box<FoldedRows>),
+}
+
+impl Iterator for UnitBatchSource {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        match self {
+            UnitBatchSource::Stored(batches) => batches.next(),
+            UnitBatchSource::Folded(rows) => rows.next(),
+        }
+    }
+}
+
+impl UnitBatchSource {
+    /// The keys whose records are wanted before there are more rows; `None` when all rows were given.
+    pub(super) fn wants(&self) -> Option<KeyRange> {
+        match self {
+            UnitBatchSource::Stored(_) => None,
+            UnitBatchSource::Folded(rows) => rows.wants(),
+        }
+    }
+
+    /// Takes the next records.
+    pub(super) fn feed(&mut self, part: &RecordPart) {
+        if let UnitBatchSource::Folded(rows) = self {
+            rows.feed(part.records.clone(), &part.range.end);
+        }
+    }
+
+    /// Records that counted, and rows that the service leaves open.
+    pub(super) fn folded(&self) -> (u64, Ambiguous) {
+        match self {
+            UnitBatchSource::Stored(_) => Default::default(),
+            UnitBatchSource::Folded(rows) => (rows.records(), rows.ambiguous().clone()),
+        }
+    }
+}
+
 impl RowSource {
-    /// Files of up to `largest_whole` bytes are kept in memory while they are open; `memory` is for the bytes of files.
+    /// The rows of the entries at `stretch`.
     pub(super) fn new(
-        store: &Arc<dyn UploadStore>,
         path: &RunPath,
         manifest: &Manifest,
-        entries: Vec<FileEntry>,
-        largest_whole: u64,
-        memory: ByteBudget,
-        cpu: CpuPool,
+        entries: Arc<[FileEntry]>,
+        stretch: Range<usize>,
+        reading: Reading,
+        fold: Option<Fold>,
     ) -> RowSource {
-        RowSource {
-            store: store.clone(),
-            path: path.clone(),
-            entries,
-            plan: Arc::new(manifest.columns.clone()),
-            largest_whole,
-            memory,
-            cpu,
-            open: Mutex::default(),
-        }
+        let plan = Arc::new(manifest.columns.clone());
+        RowSource { path: path.clone(), entries, stretch, plan, reading, fold, open: Mutex::default() }
     }
 
     /// Every row group that may have rows inside `range`, in key order.
     pub(super) fn units(&self, range: &KeyRange) -> Vec<Unit> {
-        units(&self.entries, range)
+        let all = units(&self.entries, range, self.fold.is_some());
+        all.into_iter().filter(|unit| self.stretch.contains(&unit.entry)).collect()
+    }
+
+    /// Whether all units may be written at once; otherwise they come one after another, from the first to the last.
+    pub(super) fn is_parallel(&self) -> bool {
+        self.fold.as_ref().is_none_or(|fold| fold.records.is_whole())
     }
 
     /// Whether all rows of a unit are inside `range`.
@@ -88,6 +131,9 @@ impl RowSource {
     /// # Errors
     /// [`Kind::Corrupt`] if its SHA-256 is not the one in the file list, or it is no such file.
     pub(super) async fn file(&self, unit: &Unit) -> Result<HeldFile> {
+        let missing = || Error::new(Kind::Internal, "open a data file").because("it is not in the file list");
+        let entry = self.entries.get(unit.entry).ok_or_else(missing)?;
+        let Some(stored) = &entry.file else { return Ok(HeldFile::default()) };
         let held = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.retain(|_, file| file.strong_count() > 0);
@@ -100,58 +146,80 @@ impl RowSource {
                 }
             }
         };
-        held.get_or_try_init(|| self.open_file(unit)).await?;
+        let path = self.path.data_file(entry.id);
+        let open = || self.reading.open(path, stored, &self.plan, Holds::Rows, entry.rows);
+        held.get_or_try_init(open).await?;
         Ok(held)
     }
 
-    async fn open_file(&self, unit: &Unit) -> Result<OpenFile> {
-        let missing = || Error::new(Kind::Internal, "open a data file").because("it is not in the file list");
-        let entry = self.entries.get(unit.entry).ok_or_else(missing)?;
-        let stored = entry.file.as_ref().ok_or_else(missing)?;
-        let (path, memory) = (self.path.data_file(entry.id), &self.memory);
-        let file =
-            VerifiedFile::open(&self.store, path, stored, self.largest_whole, memory, &self.cpu).await?;
-        let limits = ReadLimits { batch_bytes: BATCH_BYTES, ..ReadLimits::default() };
-        let bytes = file.bytes();
-        let tail_start = bytes.saturating_sub(FOOTER_TAIL_BYTES);
-        let tail = file.read(tail_start..bytes, memory, &self.cpu).await?;
-        let footer = footer_length(&tail.bytes, bytes, &limits).map_err(|error| file.failed(error))?;
-        let footer = file.read(tail_start - footer..tail_start, memory, &self.cpu).await?;
-        let plan = self.plan.clone();
-        let opened = self.cpu.run(move || RowGroups::open(&footer.bytes, bytes, &plan, &limits)).await?;
-        let row_groups = opened.map_err(|error| file.failed(error))?;
-        let rows: u64 = row_groups.rows().sum();
-        if (row_groups.rows().len(), rows) != (stored.row_groups, entry.rows) {
-            let reason = format!("it holds {rows} rows, and the file list says {}", entry.rows);
-            return Err(file.failed(Error::new(Kind::Corrupt, "use its rows").because(reason)));
+    /// The rows of a unit, whose file is open.
+    pub(super) async fn batches(&self, held: &HeldFile, unit: &Unit) -> Result<UnitBatches> {
+        let stored = match held.get() {
+            Some(file) => Some(file.batches(unit.id.row_group as usize).await?),
+            None => None,
+        };
+        match (&self.fold, stored) {
+            (None, Some(UnitBytes { batches, permit })) => {
+                Ok(UnitBatches { rows: UnitBatchSource::Stored(Box::new(batches)), permit })
+            }
+            (None, None) => {
+                Err(Error::new(Kind::Internal, "read a row group").because("its file is not open"))
+            }
+            (Some(fold), stored) => {
+                let range = self.interval(held, unit).await?;
+                let (batches, permit) = match stored {
+                    Some(UnitBytes { batches, permit }) => (Some(batches), permit),
+                    None => (None, None),
+                };
+                let base = Box::new(batches.into_iter().flatten());
+                let rows = FoldedRows::new(base, self.plan.clone(), fold.settings, range);
+                Ok(UnitBatches { rows: UnitBatchSource::Folded(Box::new(rows)), permit })
+            }
         }
-        Ok(OpenFile { file, row_groups })
     }
 
-    /// The rows of a unit of an open file.
-    pub(super) async fn batches(&self, held: &HeldFile, unit: UnitId) -> Result<UnitBatches> {
-        let closed = || Error::new(Kind::Internal, "read a row group").because("its file is not open");
-        let OpenFile { file, row_groups } = held.get().ok_or_else(closed)?;
-        let index = unit.row_group as usize;
-        let range = row_groups.byte_range(index).map_err(|error| file.failed(error))?;
-        let HeldBytes { bytes, permit } = file.read(range, &self.memory, &self.cpu).await?;
-        let groups = row_groups.clone();
-        let batches = self.cpu.run(move || groups.batches(index, bytes)).await?;
-        Ok(UnitBatches { batches: batches.map_err(|error| file.failed(error))?, permit })
+    /// The keys that belong to a unit, all of its file's where it is the only one: from its first row to the first of the next row group.
+    async fn interval(&self, held: &HeldFile, unit: &Unit) -> Result<KeyRange> {
+        let missing = || Error::new(Kind::Internal, "fold rows").because("the unit is not in the file list");
+        let whole = &self.entries.get(unit.entry).ok_or_else(missing)?.range;
+        let Some(file) = held.get() else { return Ok(whole.clone()) };
+        let index = unit.id.row_group as usize;
+        let first = async |index: usize| {
+            let no_row = || Error::new(Kind::Corrupt, "use a row group").because("it has no row");
+            file.first_key(index).await?.ok_or_else(no_row).map_err(|error| file.failed(error))
+        };
+        let start = if index == 0 { whole.start.clone() } else { first(index).await? };
+        let is_last = index + 1 >= file.row_groups();
+        let end = if is_last { whole.end.clone() } else { first(index + 1).await? };
+        Ok(KeyRange { start, end })
+    }
+
+    /// The records that are folded into the rows from the start of `wanted` on.
+    pub(super) async fn records(&self, wanted: &KeyRange) -> Result<Arc<RecordPart>> {
+        let nothing = || Error::new(Kind::Internal, "fold rows").because("there are no records");
+        self.fold.as_ref().ok_or_else(nothing)?.records.part_at(&wanted.start).await
     }
 }
 
-fn units(entries: &[FileEntry], range: &KeyRange) -> Vec<Unit> {
+/// The row groups of `entries` that may have rows inside `range`, in key order; with `without_file` one unit for each interval that
+/// has no row in the base, since records may have put some there.
+pub(super) fn units(entries: &[FileEntry], range: &KeyRange, without_file: bool) -> Vec<Unit> {
     let mut units = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let Some(file) = &entry.file else { continue };
         if entry.range.start >= range.end || entry.range.end <= range.start {
             continue;
         }
-        // A list that claims more is found out when the file is opened.
-        for row_group in 0..file.row_groups.min(ReadLimits::default().row_groups) {
+        let (row_groups, rows) = match &entry.file {
+            // A list that claims more is found out when the file is opened.
+            Some(file) => (
+                file.row_groups.min(ReadLimits::default().row_groups),
+                entry.rows / file.row_groups.max(1) as u64,
+            ),
+            None => (usize::from(without_file), 0),
+        };
+        for row_group in 0..row_groups {
             let id = UnitId { file: entry.id, row_group: u32::try_from(row_group).unwrap_or(u32::MAX) };
-            units.push(Unit { id, entry: index, rows: entry.rows / file.row_groups as u64 });
+            units.push(Unit { id, entry: index, rows });
         }
     }
     units

@@ -7,12 +7,13 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::selection::Selection;
-use crate::columnar::{BatchRows, ColumnPlan, EncodedRows, RowEncoder, RowsReader};
+use super::source::UnitBatchSource;
+use crate::columnar::{BatchRows, ColumnPlan, EncodedRows, KeyColumns, RowEncoder, RowsReader};
 use crate::error::Context;
+use crate::fold::{Ambiguous, RecordPart};
 use crate::model::{KeyRange, PrimaryKey, Row, RowHasher};
-use crate::parquet_file::Batches;
 use crate::tablestore::{BatchFiller, BatchTarget, WriteBatch};
-use crate::{Error, Kind, Result};
+use crate::{Kind, Result};
 
 /// Attribute cells of one row change, at most (service limit; asserted by the Java SDK's tests, as the next).
 pub(super) const MOST_CELLS: usize = 1_024;
@@ -57,7 +58,7 @@ impl Step {
 
 /// The rows of a row group on their way into requests.
 pub(super) struct UnitRows {
-    batches: Batches,
+    batches: UnitBatchSource,
     plan: Arc<ColumnPlan>,
     selection: Arc<Selection>,
     encoder: RowEncoder,
@@ -91,7 +92,7 @@ pub(super) struct KeySpan {
 
 impl UnitRows {
     pub(super) fn new(
-        batches: Batches,
+        batches: UnitBatchSource,
         plan: Arc<ColumnPlan>,
         selection: Arc<Selection>,
         requests: Requests,
@@ -113,20 +114,36 @@ impl UnitRows {
         })
     }
 
-    /// Decodes record batches up to the first with a row that is wanted; `None` at the end of the row group.
+    /// The keys whose Stream records are wanted before more rows can be loaded.
+    pub(super) fn wants(&self) -> Option<KeyRange> {
+        self.batches.wants()
+    }
+
+    /// Takes the next Stream records.
+    pub(super) fn feed(&mut self, part: &RecordPart) {
+        self.batches.feed(part);
+    }
+
+    /// Records that counted, and rows that the service leaves open.
+    pub(super) fn folded(&self) -> (u64, Ambiguous) {
+        self.batches.folded()
+    }
+
+    /// Decodes record batches up to the first with a row that is wanted; `None` at the end of the row group, or where records are wanted.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] for a batch that does not decode.
     pub(super) fn load(&mut self) -> Result<Option<KeySpan>> {
         self.current = None;
-        while let Some(batch) = self.batches.next() {
+        for batch in self.batches.by_ref() {
             let batch = batch?;
             let first = self.rows_before;
             self.rows_before += batch.num_rows() as u64;
             let mut wanted = 0..batch.num_rows();
             if let Some(range) = &self.range {
-                let below = |bound: &PrimaryKey| partition_point(&batch, &self.plan, bound);
-                wanted = below(&range.start)?..below(&range.end)?;
+                let keys = KeyColumns::new(&batch, &self.plan)?;
+                let below = |bound: &PrimaryKey| keys.first_from(0..batch.num_rows(), bound);
+                wanted = below(&range.start)..below(&range.end);
             }
             if wanted.is_empty() {
                 continue;
@@ -145,10 +162,9 @@ impl UnitRows {
             if rows == 0 {
                 continue;
             }
-            let first = key_at(&current.batch, &self.plan, 0)?;
-            let last = key_at(&current.batch, &self.plan, rows - 1)?;
+            let keys = KeyColumns::new(&current.batch, &self.plan)?;
             self.current = Some(current);
-            return Ok(Some(KeySpan { first, last }));
+            return Ok(Some(KeySpan { first: keys.key(0), last: keys.key(rows - 1) }));
         }
         Ok(None)
     }
@@ -228,28 +244,4 @@ impl Current {
             .doing(Kind::Internal, "leave out rows")?;
         Ok(())
     }
-}
-
-/// How many rows of a batch, which ascend, have keys below `bound`.
-fn partition_point(batch: &RecordBatch, plan: &ColumnPlan, bound: &PrimaryKey) -> Result<usize> {
-    let (mut low, mut high) = (0, batch.num_rows());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match key_at(batch, plan, middle)? < *bound {
-            true => low = middle + 1,
-            false => high = middle,
-        }
-    }
-    Ok(low)
-}
-
-fn key_at(batch: &RecordBatch, plan: &ColumnPlan, row: usize) -> Result<PrimaryKey> {
-    let one = batch.slice(row, 1);
-    let mut found = Row::default();
-    let mut rows = RowsReader::new(&one, plan)?;
-    let key = match rows.read(&mut found)? {
-        true => PrimaryKey::from_row(&found.key),
-        false => None,
-    };
-    key.ok_or_else(|| Error::new(Kind::Corrupt, "read a data file").because("a row has no key"))
 }

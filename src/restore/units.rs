@@ -42,7 +42,7 @@ pub(super) struct Work {
     /// Rows of earlier attempts may be in the target.
     pub resumed: bool,
     /// The rows that are wanted, where not all are; the row groups of all others were done before.
-    pub only: Option<BTreeMap<UnitId, Retry>>,
+    pub only: Option<Arc<BTreeMap<UnitId, Retry>>>,
     /// Requests on their way and waiting.
     pub memory: ByteBudget,
     pub max_errors: ErrorLimit,
@@ -117,17 +117,19 @@ struct SentUnit {
     outcome: Outcome,
     /// The keys where the service assigns new ones, by place in the row group.
     old_keys: HashMap<u64, PrimaryKey>,
+    /// Keys of rows that the service leaves open; not all where they are many.
+    ambiguous: Vec<PrimaryKey>,
     _file: HeldFile,
     _bytes: Option<BytePermit>,
 }
 
 async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<SentUnit> {
-    let batches = work.source.batches(file, unit.id).await?;
+    let batches = work.source.batches(file, &unit).await?;
     let cpu = &work.writer.cpu;
     let range = (!work.source.is_inside(&unit, &work.range)).then(|| work.range.clone());
     let only = work.only.as_ref().and_then(|only| only.get(&unit.id)).map(|retry| retry.rows.clone());
     let mut rows = UnitRows::new(
-        batches.batches,
+        batches.rows,
         work.source.plan.clone(),
         work.writer.selection.clone(),
         work.writer.requests(),
@@ -138,6 +140,7 @@ async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<Sent
         requests: JoinSet::new(),
         outcome: Outcome::default(),
         old_keys: HashMap::new(),
+        ambiguous: Vec::new(),
         _file: file.clone(),
         _bytes: batches.permit,
     };
@@ -149,7 +152,11 @@ async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<Sent
                 (rows, loaded)
             })
             .await?;
-        let Some(span) = loaded? else { break };
+        let Some(span) = loaded? else {
+            let Some(wanted) = rows.wants() else { break };
+            rows.feed(&*work.source.records(&wanted).await?);
+            continue;
+        };
         if work.resumed {
             let Writer { client, table, key_names, selection, cpu, progress, .. } = &work.writer;
             let present = rows_present(client, table, key_names, &span, selection, cpu).await?;
@@ -190,6 +197,9 @@ async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<Sent
             sent.old_keys.extend(rows.keys()?);
         }
     }
+    let (records, ambiguous) = rows.folded();
+    work.writer.progress.folded(records);
+    (sent.outcome.rows.ambiguous, sent.ambiguous) = (ambiguous.rows, ambiguous.keys);
     let permit = work.memory.acquire(STEP_RESERVE).await;
     let step = cpu.run(move || rows.finish()).await?;
     send(work, &mut sent.requests, step, permit);
@@ -231,9 +241,14 @@ async fn end_unit(work: &Work, unit: UnitId, mut sent: SentUnit) -> Result<RowCo
         let bytes = work.writer.cpu.run(move || rejects::encode(&plan, unit, &rejects)).await??;
         work.log.write_file(&path, bytes).await?;
     }
+    if !sent.ambiguous.is_empty() {
+        let keys = serde_json::to_vec(&sent.ambiguous)
+            .map_err(|error| Error::new(Kind::Internal, "write down ambiguous rows").source(error))?;
+        work.log.write_file(&work.log.ambiguous(unit), keys.into()).await?;
+    }
     let mut total = rows;
     if let Some(Retry { before, .. }) = retry {
-        total += RowCounts { rejected: 0, ..*before };
+        total += RowCounts { rejected: 0, ambiguous: 0, ..*before };
     }
     work.log.done(&DoneUnit { unit, rows: total }).await?;
     if retry.is_some() && rows.rejected == 0 {

@@ -140,7 +140,10 @@ async fn rows_that_the_service_refuses_are_said_with_its_reason() {
     play.stage.fault(every.on(Service::TableStore, "BatchWriteRow/row"));
     let ended = play.drill(&["--quiet"]).await;
     assert_eq!(ended.code, Some(3), "{} {}", ended.stdout, ended.stderr);
-    insta::assert_snapshot!("drill_refused", super::command::settled(&ended.stdout, &play.stage));
+    // Which rows: those of the requests that happen to come first.
+    let keys = regex::Regex::new(r#"\("device-\d+", \d+\)"#).unwrap();
+    let settled = super::command::settled(&ended.stdout, &play.stage);
+    insta::assert_snapshot!("drill_refused", keys.replace_all(&settled, "<key>"));
     assert_eq!(play.scratch_table().await, None);
 }
 

@@ -4,6 +4,8 @@
 #[path = "../stage/mod.rs"]
 mod stage;
 
+mod chain;
+mod chains;
 mod command;
 mod drill;
 mod guards;

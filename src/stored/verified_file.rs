@@ -26,7 +26,7 @@ const BLOCK_BYTES: u64 = 4 << 20;
 const BLOCKS_AHEAD: usize = 2;
 
 /// A file whose SHA-256 is right.
-pub(super) struct VerifiedFile {
+pub struct VerifiedFile {
     object: Object,
     content: Content,
 }
@@ -45,28 +45,31 @@ enum Content {
 }
 
 /// Bytes of a file with the memory they take. Those of a whole file are held by the file.
-pub(super) struct HeldBytes {
+pub struct HeldBytes {
+    /// The bytes.
     pub bytes: Bytes,
+    /// Of those that the file does not hold.
     pub permit: Option<BytePermit>,
 }
 
 impl VerifiedFile {
-    /// Reads and hashes the object at `path`. Files of up to `largest_whole` bytes are kept.
+    /// Reads and hashes the object at `path`. Files of up to `largest_whole` bytes are kept; `whole` is the memory for those,
+    /// `blocks` that for blocks of larger ones.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if it is not there, or its size or SHA-256 is another one.
-    pub(super) async fn open(
+    pub async fn open(
         store: &Arc<dyn UploadStore>,
         path: Path,
         stored: &StoredFile,
         largest_whole: u64,
-        memory: &ByteBudget,
+        (whole, blocks): (&ByteBudget, &ByteBudget),
         cpu: &CpuPool,
     ) -> Result<VerifiedFile> {
         let object = Object { store: store.clone(), path, bytes: stored.bytes };
         let (content, sha256) = match stored.bytes <= largest_whole {
-            true => object.read_whole(memory, cpu).await?,
-            false => object.hash_blocks(memory, cpu).await?,
+            true => object.read_whole(whole, cpu).await?,
+            false => object.hash_blocks(blocks, cpu).await?,
         };
         if hex::encode(sha256) != stored.sha256 {
             return Err(object.corrupt("its SHA-256 is not the one in the file list"));
@@ -75,7 +78,7 @@ impl VerifiedFile {
     }
 
     /// Length of the file.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.object.bytes
     }
 
@@ -83,12 +86,7 @@ impl VerifiedFile {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] if they are not the ones that were hashed any more.
-    pub(super) async fn read(
-        &self,
-        range: Range<u64>,
-        memory: &ByteBudget,
-        cpu: &CpuPool,
-    ) -> Result<HeldBytes> {
+    pub async fn read(&self, range: Range<u64>, memory: &ByteBudget, cpu: &CpuPool) -> Result<HeldBytes> {
         if range.start > range.end || range.end > self.object.bytes {
             return Err(self.object.corrupt("it is shorter than it says"));
         }
@@ -122,7 +120,7 @@ impl VerifiedFile {
     }
 
     /// An error of this file.
-    pub(super) fn failed(&self, error: Error) -> Error {
+    pub fn failed(&self, error: Error) -> Error {
         Error::new(error.kind(), "read").on(format!("`{}`", self.object.path)).source(error)
     }
 }
@@ -219,7 +217,7 @@ mod tests {
             setting.path.clone(),
             &setting.stored,
             largest_whole,
-            &memory,
+            (&memory, &memory),
             &cpu,
         )
         .await
