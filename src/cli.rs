@@ -29,6 +29,7 @@ mod tables;
 mod vault_tables;
 mod verify;
 mod verify_progress;
+mod views;
 
 use std::process::ExitCode;
 
@@ -81,6 +82,8 @@ enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// Prove that backups are what they say: their objects, every byte, or the table itself
     Verify(Box<verify::VerifyArgs>),
+    /// Print SQL that shows a table with its deltas in a query engine, at the end of them or at a moment
+    Views(views::ViewsArgs),
     /// Name the rows that differ between two backups, or a backup and a table
     Diff(Box<diff::DiffArgs>),
     /// Serve a local Table Store and OSS on loopback until stopped
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
             Command::Verify(args) => return verify::run(*args, output, &shutdown).await,
             Command::Diff(args) => return until_stopped(diff::run(*args, output), &shutdown).await,
             Command::List(args) => until_stopped(list::run(args, output), &shutdown).await,
+            Command::Views(args) => until_stopped(views::run(args, output), &shutdown).await,
             Command::Show(args) => until_stopped(show::run(args, output), &shutdown).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args, &shutdown).await,

@@ -29,6 +29,7 @@ mod validity;
 
 pub use builder::{Batch, BatchBuilder, Totals};
 pub use keys::KeyColumns;
+pub use overflow::op_name as cell_op_name;
 pub use placed::PlacedCells;
 pub use plan::{ColumnPlan, Encoding, PlannedColumn, Role};
 pub use reader::RowsReader;

@@ -32,5 +32,6 @@ pub mod stored;
 pub mod stream;
 pub mod tablestore;
 pub mod verify;
+pub mod views;
 
 pub use error::{Error, Kind, Result};

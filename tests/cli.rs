@@ -35,6 +35,7 @@ async fn the_help_of_every_command() {
         "retry-rejects",
         "list",
         "show",
+        "views",
         "verify",
         "diff",
         "expire",

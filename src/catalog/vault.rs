@@ -66,6 +66,11 @@ impl Vault {
         &self.url
     }
 
+    /// Where the vault's objects are in its store.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     /// The place of one table.
     pub fn table(&self, instance: &str, table: &str) -> Result<TablePath> {
         TablePath::new(&self.prefix, instance, table)

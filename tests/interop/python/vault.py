@@ -12,14 +12,17 @@ from sandbox import DESCRIPTION, KEY
 
 
 def otsvault(*arguments):
-    """Runs the program with `--json` against the sandbox; the last line of its output as data: `backup` tells events before."""
+    """Runs the program with `--json` against the sandbox; its output as data, or the last line of it: `backup` tells events before."""
     environment = {
         **os.environ, "OTS_ENDPOINT": DESCRIPTION["ots_endpoint"], "OSS_ENDPOINT": DESCRIPTION["oss_endpoint"],
         "OSS_REGION": DESCRIPTION["region"],
         "ALIBABA_CLOUD_ACCESS_KEY_ID": KEY[0], "ALIBABA_CLOUD_ACCESS_KEY_SECRET": KEY[1]}
     done = subprocess.run([os.environ["OTSVAULT"], "--json", *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    return json.loads(done.stdout.splitlines()[-1])
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def backup(table, vault, *options):
