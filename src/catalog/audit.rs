@@ -89,11 +89,6 @@ pub async fn audit_run(
         }
     }
     let Some(manifest) = audit.manifest.clone() else { return Ok(audit) };
-    if (manifest.source.instance.as_str(), manifest.table.name.as_str()) != (&*table.instance, &*table.table)
-    {
-        let (instance, name) = (&manifest.source.instance, &manifest.table.name);
-        audit.faults.push(Fault::new(&path.manifest(), format!("it is of table `{instance}/{name}`")));
-    }
     audit.check_stored(store, &path.manifest(), &manifest).await?;
     audit.check_started(store, path, &manifest).await?;
     match read_file_list(store, path, &manifest).await {

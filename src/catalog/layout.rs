@@ -149,6 +149,14 @@ pub struct RunPath {
 }
 
 impl RunPath {
+    /// Whether it is a run of this table, by where it is.
+    pub fn is_of(&self, instance: &str, table: &str) -> bool {
+        // `…/<instance>/<table>/<chain>/<base or delta>/<run>`.
+        let names: Vec<_> = self.prefix.parts().collect();
+        let at = |from_end: usize| names.iter().rev().nth(from_end).map(AsRef::as_ref);
+        (at(4), at(3)) == (Some(instance), Some(table))
+    }
+
     /// Prefix of everything of this run.
     pub fn prefix(&self) -> &Path {
         &self.prefix

@@ -184,6 +184,12 @@ impl Manifest {
                 .on(format!("`{object}`"))
                 .because(format!("it describes run {} of chain {}", manifest.run, manifest.chain)));
         }
+        let (instance, table) = (&manifest.source.instance, &manifest.table.name);
+        if !path.is_of(instance, table) {
+            return Err(Error::new(Kind::Corrupt, "use the manifest")
+                .on(format!("`{object}`"))
+                .because(format!("it is of table `{instance}/{table}`")));
+        }
         Ok(Some(manifest))
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::forge::{Forge, ForgedVault, run_program};
+use crate::forge::{Forge, ForgedVault, expect_no_restore, run_program};
 
 /// Seals a document as schemas/FORMAT.md says.
 fn sealed(document: &Value) -> Vec<u8> {
@@ -80,7 +80,9 @@ async fn hostile_manifests_end_in_exit_code_5() {
         vault.put(&vault.path.manifest(), bytes).await;
         let taken = run_program(&forge.stage, &["verify", &vault.url(), "t", "--level", "full"]).await;
         assert_eq!(taken.code, Some(5), "{what}: {}{}", taken.stdout, taken.stderr);
+        expect_no_restore(&forge, &vault.url(), what).await;
     }
+    assert_eq!(forge.stage.requests("CreateTable"), 0);
     // Not one of them was it that nothing is accepted.
     vault.put(&vault.path.manifest(), sealed(&manifest)).await;
     let taken = run_program(&forge.stage, &["verify", &vault.url(), "t", "--level", "full"]).await;
@@ -138,5 +140,8 @@ async fn hostile_file_lists_end_in_exit_code_5() {
         // `show` reads no data files: what only they can tell is not its business.
         let is_of_files = ["a file that is not there", "a file of 2^60 bytes"].contains(&what);
         assert!(shown.code == Some(5) || is_of_files, "{what}: {:?} {}", shown.code, shown.stderr);
+        let made = forge.stage.requests("CreateTable");
+        expect_no_restore(&forge, &vault.url(), what).await;
+        assert!(is_of_files || forge.stage.requests("CreateTable") == made, "{what}");
     }
 }

@@ -12,6 +12,7 @@ use otsvault::catalog::{
     read_file_list, write_journal,
 };
 use otsvault::objectstore::{self, StoreOptions};
+use otsvault::restore::{self, Job};
 use otsvault::runtime::CpuPool;
 use otsvault::verify::{Level, RunReport, Verifier, VerifyOptions, VerifyProgress, verify_table};
 use otsvault::{Kind, Result};
@@ -109,6 +110,28 @@ impl ForgedVault {
         verify_table(&self.vault, &table, None, &options, &verifier).await
     }
 
+    /// Restores it in this process.
+    pub async fn restore(&self, forge: &Forge, target: &str) -> Result<()> {
+        let runtime = restore::Runtime {
+            cpu: CpuPool::new(1).unwrap(),
+            progress: Default::default(),
+            shutdown: Default::default(),
+        };
+        let table = self.vault.table("sandbox", "t").unwrap();
+        let job = Job { table, target: target.to_owned(), state: None };
+        restore::restore(&forge.stage.client(), &self.vault, &job, &Default::default(), &runtime)
+            .await
+            .map(drop)
+    }
+
+    /// Restores it in this process, to the rows that were backed up.
+    pub async fn expect_true_rows(&self, forge: &Forge, what: &str) {
+        let made = forge.stage.requests("CreateTable");
+        let target = format!("true_{made}");
+        self.restore(forge, &target).await.unwrap();
+        assert_eq!(forge.stage.table_sum(&target), forge.stage.table_sum("t"), "{what}");
+    }
+
     /// What was found, or that nothing was.
     pub async fn finding(&self) -> Option<String> {
         match self.verify().await {
@@ -123,6 +146,20 @@ impl ForgedVault {
             }
         }
     }
+}
+
+/// Everything that puts rows into a table.
+const ROW_WRITES: [&str; 4] = ["BatchWriteRow", "PutRow", "UpdateRow", "BulkImport"];
+
+/// Restores a vault with the program, which finds out what the vault is before it writes a row.
+pub async fn expect_no_restore(forge: &Forge, url: &str, what: &str) {
+    let writes = || ROW_WRITES.iter().map(|operation| forge.stage.requests(operation)).sum::<u64>();
+    let (made, written) = (forge.stage.requests("CreateTable"), writes());
+    let target = format!("ots://sandbox/copy_{made}");
+    let taken = run_program(&forge.stage, &["restore", url, "t", &target]).await;
+    assert_eq!(taken.code, Some(5), "{what}: {}{}", taken.stdout, taken.stderr);
+    assert!(!taken.stderr.contains("panicked"), "{what}: {}", taken.stderr);
+    assert_eq!(writes(), written, "{what}: {}", taken.stderr);
 }
 
 /// How the program took it.
