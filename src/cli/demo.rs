@@ -11,13 +11,16 @@ use super::{Output, print_json, print_line, progress, size, until_stopped};
 use crate::backup::{BackupOptions, Runtime, TableRun, backup};
 use crate::catalog::{TablePath, Totals, Vault};
 use crate::credentials::Credentials;
-use crate::model::RowSum;
+use crate::model::{Cell, KeyPart, PrimaryKey, Row, RowSum, Value};
 use crate::objectstore::{self, StoreOptions};
 use crate::restore::{self, Job, RestoreOptions};
 use crate::runtime::{CpuPool, Progress, Shutdown, peak_resident_bytes};
 use crate::sandbox::{Sandbox, SandboxDescription, SandboxOptions};
 use crate::tablestore::{TableStore, TableStoreConfig};
-use crate::verify::{Level, RunReport, Verifier, VerifyOptions, VerifyProgress, verify_live, verify_table};
+use crate::verify::{
+    Level, RowChange, RowDifference, RunReport, Verifier, VerifyOptions, VerifyProgress, verify_live,
+    verify_table,
+};
 use crate::{Error, Kind, Result};
 
 /// Interval of plain progress lines.
@@ -51,6 +54,16 @@ struct Chapter {
     /// Of the table, of the manifest, of the rows in the files and of the restored table: all four equal.
     row_sum: RowSum,
     proven: bool,
+    /// One cell that was changed in the new table then; `None` for a table without cells.
+    tampered: Option<Tampered>,
+}
+
+/// A cell that was changed, and that a comparison found and named.
+#[derive(Debug, Serialize)]
+struct Tampered {
+    key: PrimaryKey,
+    column: String,
+    found_in_seconds: f64,
 }
 
 pub(super) async fn run(args: DemoArgs, output: Output, shutdown: &Shutdown) -> Result<()> {
@@ -175,6 +188,8 @@ async fn back_up_and_prove(
             ),
         ));
     }
+    let against = (vault, &path, client, &*target);
+    let tampered = until_stopped(tamper_and_find(sandbox, against, &verifier), shutdown).await?;
     Ok(Chapter {
         table: table.to_owned(),
         totals,
@@ -184,7 +199,48 @@ async fn back_up_and_prove(
         compare_seconds,
         row_sum,
         proven: true,
+        tampered,
     })
+}
+
+/// Changes one cell of a restored table, in the middle, and expects a comparison to name it and nothing else.
+async fn tamper_and_find(
+    sandbox: &Sandbox,
+    (vault, path, client, target): (&Vault, &TablePath, &TableStore, &str),
+    verifier: &Verifier,
+) -> Result<Option<Tampered>> {
+    let (rows, _) = sandbox.row_sum(target)?;
+    let mut at = 0;
+    let mut found = None;
+    sandbox.table_rows(target, |row| {
+        if at >= rows / 2 && found.is_none() {
+            let cell = row.cells.first().map(|cell| cell.name.to_owned());
+            found = PrimaryKey::from_row(&row.key).zip(cell);
+        }
+        at += 1;
+    })?;
+    let Some((key, column)) = found else { return Ok(None) };
+    let definition = client.describe_table(target).await?.definition;
+    let names = definition.primary_key.iter().map(|column| column.name.as_str());
+    let changed = Row {
+        key: names.zip(key.parts().iter().map(KeyPart::as_value)).collect(),
+        cells: vec![Cell::put(&column, Value::String("changed by the demo"), None)],
+        ..Row::default()
+    };
+    client.update_row(target, &changed).await?;
+    let began = Instant::now();
+    let options = VerifyOptions::default();
+    let report = verify_live(vault, path, None, (client, target), &options, verifier).await?;
+    let comparison = report.and_then(|report| report.comparison).unwrap_or_default();
+    let named = RowDifference { key, change: RowChange::Changed { columns: vec![column.clone()] } };
+    match comparison.rows.as_slice() {
+        [found] if *found == named => {
+            Ok(Some(Tampered { key: named.key, column, found_in_seconds: began.elapsed().as_secs_f64() }))
+        }
+        found => Err(Error::new(Kind::Verification, "find the cell that was changed")
+            .on(format!("in table `{target}`"))
+            .because(format!("it is {named:?}, and what was named is {found:?}"))),
+    }
 }
 
 /// Restores the newest backup into a new table, and gives its name.
@@ -241,6 +297,11 @@ impl Chapter {
             timed(self.restore_seconds),
             timed(self.compare_seconds),
             self.row_sum,
-        )
+        ) + &self.tampered.as_ref().map_or_else(String::new, |tampered| {
+            format!(
+                "\n  tampered    one cell of the new table changed; found in {:.1} s and named: {} in `{}`",
+                tampered.found_in_seconds, tampered.key, tampered.column,
+            )
+        })
     }
 }
