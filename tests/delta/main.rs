@@ -4,6 +4,7 @@ mod command;
 mod exact;
 mod reader;
 mod records;
+mod restored;
 mod second_opinion;
 #[path = "../stage/mod.rs"]
 mod stage;

@@ -80,6 +80,11 @@ pub async fn batches_of(vault: &Vault, path: &RunPath, delta: &Delta) -> Vec<Spl
 
 /// Folds a chain with its first `deltas` after the base's own.
 pub async fn fold(vault: &Vault, chain: &Chain, deltas: usize) -> Folded {
+    fold_until(vault, chain, deltas, i64::MAX).await
+}
+
+/// The same with the records up to a commit clock alone.
+pub async fn fold_until(vault: &Vault, chain: &Chain, deltas: usize, clock_us: i64) -> Folded {
     let (store, plan) = (&**vault.store(), &chain.base.columns);
     let mut base: Vec<RecordBatch> = Vec::new();
     for entry in read_file_list(store, &chain.path, &chain.base).await.unwrap() {
@@ -109,6 +114,7 @@ pub async fn fold(vault: &Vault, chain: &Chain, deltas: usize) -> Folded {
     for batch in &records {
         placed.extend(RecordsReader::new(batch, plan).unwrap().map(|record| record.unwrap()));
     }
+    placed.retain(|record| record.place.clock_us <= clock_us);
     placed.sort_by_key(|record| (record.place.rank, record.place.ordinal));
     for pair in placed.windows(2) {
         assert_ne!((pair[0].place.rank, pair[0].place.ordinal), (pair[1].place.rank, pair[1].place.ordinal));
