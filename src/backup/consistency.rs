@@ -12,11 +12,11 @@ use crate::{Error, Kind, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WantedConsistency {
     /// Exact if all of a table with a Stream is copied, otherwise fuzzy.
+    #[default]
     Auto,
     /// Exact; an error where it cannot be.
     Exact,
     /// Fuzzy: the Stream is not read.
-    #[default]
     Fuzzy,
 }
 

@@ -22,9 +22,8 @@ fn runtime() -> Runtime {
     Runtime { cpu: CpuPool::new(1).unwrap(), shutdown: Shutdown::default() }
 }
 
-/// The sandbox shows records at once.
 pub fn options() -> BackupOptions {
-    BackupOptions { consistency: WantedConsistency::Auto, stream_settle: Duration::ZERO, ..Stage::options() }
+    Stage::options()
 }
 
 pub async fn append(stage: &Stage, client: &TableStore) -> Result<Appended> {

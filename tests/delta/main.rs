@@ -11,10 +11,10 @@ mod stage;
 mod verified;
 mod workload;
 
-/// The seeds of a randomized test: `DELTA_SEED` alone, or `count` of them from 0.
+/// The seeds of a randomized test: `DELTA_SEED` alone, or `DELTA_SEEDS` of them from 0, or `count`.
 fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("DELTA_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..count).collect(),
+        Err(_) => (0..std::env::var("DELTA_SEEDS").map_or(count, |count| count.parse().unwrap())).collect(),
     }
 }

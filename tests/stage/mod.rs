@@ -109,6 +109,8 @@ impl Stage {
             target_file_bytes: 64 << 10,
             concurrency: 4,
             memory_bytes: 64 << 20,
+            // The sandbox shows records at once.
+            stream_settle: std::time::Duration::ZERO,
             ..Default::default()
         }
     }
