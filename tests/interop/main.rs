@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         case("oss2_uploads_in_parts_and_resumes", Python, "uploads.py", &[]),
         case("real_tables_are_the_same_in_csv_duckdb_pyarrow_and_polars", Python, "real_tables.py", &[]),
         case("duckdb_and_datafusion_show_a_view_of_base_and_deltas_as_the_table", Python, "views.py", &[]),
+        case("a_restore_to_each_moment_is_the_table_that_the_python_sdk_changed", Python, "moments.py", &[]),
         case("a_real_table_comes_back_from_a_vault_and_the_sdk_reads_it", Python, "restored.py", &[]),
         case(
             "a_backup_can_be_read_with_the_format_page_alone",
