@@ -153,13 +153,15 @@ async fn errors_say_what_failed_on_what_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_demo_proves_both_of_its_tables() {
+async fn the_demo_proves_its_tables_and_restores_one_to_two_moments() {
     let stage = Stage::with(On::Disk, &[]).await;
     let ended = stage.run(&["demo", "--rows", "3000", "--mixed-rows", "500", "--json"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let chapters: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let demo: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let (chapters, story) = (&demo["tables"], &demo["stream"]);
     let told: Vec<_> =
         chapters.as_array().unwrap().iter().map(|told| (&told["totals"]["rows"], &told["proven"])).collect();
     assert!(chapters[0]["tampered"]["column"].is_string(), "{chapters}");
     assert_eq!(told, [(&3000.into(), &true.into()), (&500.into(), &true.into())]);
+    assert_eq!((&story["before"]["rows"], &story["after"]["rows"]), (&3000.into(), &2700.into()), "{story}");
 }

@@ -1,5 +1,7 @@
 //! `otsvault demo`: the whole product in seconds, on this machine alone.
 
+mod story;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::verify::{
     verify_table,
 };
 use crate::{Error, Kind, Result};
+use story::{Scene, Story};
 
 /// Interval of plain progress lines.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
@@ -87,13 +90,13 @@ pub(super) async fn run(args: DemoArgs, output: Output, shutdown: &Shutdown) -> 
     let told = tell(&sandbox, output, shutdown).await;
     let open_uploads = sandbox.oss().open_uploads().len();
     sandbox.stop().await;
-    let chapters = told?;
+    let (chapters, story) = told?;
     if open_uploads > 0 {
         return Err(Error::new(Kind::Verification, "finish the demo")
             .because(format!("{open_uploads} multipart uploads were left open")));
     }
     if output.json {
-        return print_json(&chapters);
+        return print_json(&serde_json::json!({ "tables": chapters, "stream": story }));
     }
     if let Some(peak) = peak_resident_bytes() {
         say(format!(
@@ -111,7 +114,7 @@ const NEXT: &str = "\nTry next:
   otsvault show ./vault readings --files
   duckdb -c \"select * from './vault/**/data/*.parquet' limit 5\"";
 
-async fn tell(sandbox: &Sandbox, output: Output, shutdown: &Shutdown) -> Result<Vec<Chapter>> {
+async fn tell(sandbox: &Sandbox, output: Output, shutdown: &Shutdown) -> Result<(Vec<Chapter>, Story)> {
     let at = sandbox.description();
     let credentials = Credentials::new(&*at.access_key_id, &*at.access_key_secret, None);
     let client =
@@ -125,7 +128,13 @@ async fn tell(sandbox: &Sandbox, output: Output, shutdown: &Shutdown) -> Result<
         }
         chapters.push(chapter);
     }
-    Ok(chapters)
+    let cpu = CpuPool::new(0)?;
+    let scene = Scene { sandbox, client: &client, vault: &vault, cpu: &cpu, shutdown };
+    let story = until_stopped(story::tell(&scene), shutdown).await?;
+    if !output.json {
+        print_line(&story.text())?;
+    }
+    Ok((chapters, story))
 }
 
 async fn open_vault(at: &SandboxDescription, credentials: Credentials) -> Result<Vault> {
