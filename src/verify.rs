@@ -16,6 +16,7 @@
 mod chain;
 mod compare;
 mod data_file;
+mod folded;
 mod live;
 mod objects;
 mod progress;

@@ -12,7 +12,7 @@ use super::source::SourceUrl;
 use super::tables::is_name;
 use super::verify_progress::watch;
 use super::{Output, print_json, print_line, size};
-use crate::catalog::{RunId, TablePath, Vault};
+use crate::catalog::{Moment, RunId, TablePath, Vault};
 use crate::runtime::CpuPool;
 use crate::verify::{Comparison, RunSide, Side, TableSide, VerifyOptions, VerifyProgress, compare, find_run};
 use crate::{Error, Kind, Result};
@@ -152,7 +152,8 @@ impl DiffArgs {
                     path.run,
                     manifest.consistency
                 );
-                let run = RunSide::open(&vault, path, manifest, cpu, memory).await?;
+                let moment = id.map_or(Moment::End, |id| Moment::Run(id.clone()));
+                let run = RunSide::open(&vault, &table, (path, manifest), &moment, cpu, memory).await?;
                 Ok((Side::Run(Box::new(run)), name))
             }
         }

@@ -16,11 +16,13 @@ use super::progress::Audience;
 use super::summary::Failure;
 use super::verify_progress::watch;
 use super::{Output, restore_progress, size};
-use crate::catalog::{RowCounts, RunId, TablePath, Vault};
+use crate::catalog::{Chain, Moment, RowCounts, RunId, TablePath, Vault};
 use crate::restore::{self, ErrorLimit, Job, Refusal, RestoreOptions, State, refusals};
 use crate::runtime::Shutdown;
 use crate::tablestore::TableStore;
-use crate::verify::{Comparison, RunReport, Verifier, VerifyOptions, compare_with_table, verify_table};
+use crate::verify::{
+    Comparison, RunReport, Verifier, VerifyOptions, compare_with_table, find_run, verify_table,
+};
 use crate::{Error, Kind, Result};
 
 /// Between plain progress lines.
@@ -105,7 +107,7 @@ impl Drill<'_> {
         if !self.output.quiet {
             eprintln!("{}/{}: restoring into scratch table `{scratch}`", table.instance, table.table);
         }
-        let outcome = self.until_stopped(self.restore_and_compare(table, report, &scratch)).await;
+        let outcome = self.until_stopped(self.restore_and_compare(table, run, report, &scratch)).await;
         let may_come = outcome
             .as_ref()
             .err()
@@ -128,14 +130,13 @@ impl Drill<'_> {
     async fn restore_and_compare(
         &self,
         table: &TablePath,
+        run: Option<&RunId>,
         mut report: RunReport,
         scratch: &str,
     ) -> Result<(RunReport, Option<Drilled>)> {
-        let run = report.run.parse().map_err(|reason: String| {
-            Error::new(Kind::Internal, format!("restore run `{}`", report.run)).because(reason)
-        })?;
+        let moment = self.moment(table, run, &report).await?;
         let options = RestoreOptions {
-            run: Some(run),
+            to: moment.clone(),
             scratch: true,
             memory_bytes: self.options.memory_bytes,
             max_errors: ErrorLimit::Rows(10_000),
@@ -178,9 +179,23 @@ impl Drill<'_> {
         let options = VerifyOptions { max_differences, ..self.options.clone() };
         let against = (self.client, scratch);
         let display = watch(self.verifier.progress.clone(), silent);
-        let compared = compare_with_table(self.vault, table, report, against, &options, self.verifier).await;
+        let compared =
+            compare_with_table(self.vault, table, report, against, &moment, &options, self.verifier).await;
         display.finish();
         Ok((compared?, Some(drilled)))
+    }
+
+    /// The run that was asked for, or the last one of the chain: a name that stays the same when somebody adds to the chain.
+    async fn moment(&self, table: &TablePath, run: Option<&RunId>, report: &RunReport) -> Result<Moment> {
+        if let Some(run) = run {
+            return Ok(Moment::Run(run.clone()));
+        }
+        let base = report.run.parse().map_err(|reason: String| {
+            Error::new(Kind::Internal, format!("restore run `{}`", report.run)).because(reason)
+        })?;
+        let (path, _) = find_run(self.vault, table, Some(&base), 0).await?;
+        let chain = Chain::read(&**self.vault.store(), table, &path).await?;
+        Ok(Moment::Run(chain.deltas.last().map_or(base, |link| link.path.run.clone())))
     }
 
     /// Deletes the table. `may_come`: a request to make it may have been dropped on its way.

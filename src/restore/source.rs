@@ -183,15 +183,7 @@ impl RowSource {
         let missing = || Error::new(Kind::Internal, "fold rows").because("the unit is not in the file list");
         let whole = &self.entries.get(unit.entry).ok_or_else(missing)?.range;
         let Some(file) = held.get() else { return Ok(whole.clone()) };
-        let index = unit.id.row_group as usize;
-        let first = async |index: usize| {
-            let no_row = || Error::new(Kind::Corrupt, "use a row group").because("it has no row");
-            file.first_key(index).await?.ok_or_else(no_row).map_err(|error| file.failed(error))
-        };
-        let start = if index == 0 { whole.start.clone() } else { first(index).await? };
-        let is_last = index + 1 >= file.row_groups();
-        let end = if is_last { whole.end.clone() } else { first(index + 1).await? };
-        Ok(KeyRange { start, end })
+        file.interval(unit.id.row_group as usize, whole).await
     }
 
     /// The records that are folded into the rows from the start of `wanted` on.

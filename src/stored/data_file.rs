@@ -7,7 +7,7 @@ use object_store::path::Path;
 use super::{HeldBytes, VerifiedFile};
 use crate::catalog::StoredFile;
 use crate::columnar::ColumnPlan;
-use crate::model::PrimaryKey;
+use crate::model::{KeyRange, PrimaryKey};
 use crate::objectstore::UploadStore;
 use crate::parquet_file::{Batches, FOOTER_TAIL_BYTES, ReadLimits, RowGroups, footer_length};
 use crate::runtime::{ByteBudget, BytePermit, CpuPool};
@@ -124,6 +124,21 @@ impl DataFile {
         let key = cpu.run(move || groups.first_key(index, bytes, &plan)).await?;
         drop(permit);
         key.map_err(|error| self.failed(error))
+    }
+
+    /// The keys that belong to a row group of a file with the keys `whole`: from its first row to the first of the next one.
+    ///
+    /// # Errors
+    /// As [`DataFile::batches`]; [`Kind::Corrupt`] for a row group without rows.
+    pub async fn interval(&self, index: usize, whole: &KeyRange) -> Result<KeyRange> {
+        let first = async |index: usize| {
+            let no_row = || Error::new(Kind::Corrupt, "use a row group").because("it has no row");
+            self.first_key(index).await?.ok_or_else(no_row).map_err(|error| self.failed(error))
+        };
+        let start = if index == 0 { whole.start.clone() } else { first(index).await? };
+        let is_last = index + 1 >= self.row_groups();
+        let end = if is_last { whole.end.clone() } else { first(index + 1).await? };
+        Ok(KeyRange { start, end })
     }
 
     /// An error of this file.

@@ -32,7 +32,13 @@ pub async fn compare(
     let mut comparison = Comparison { ranges: ranges.len() as u64, ..Comparison::default() };
     progress.plan(comparison.ranges);
     let on_page = |bytes, rows| progress.read(bytes, rows);
-    let mut sums = futures::stream::iter(ranges)
+    let mut differing = Vec::new();
+    // Without sums on one side those of the other say nothing.
+    let (summed, others) = match left.has_sums() && right.has_sums() {
+        true => (ranges, Vec::new()),
+        false => (Vec::new(), ranges),
+    };
+    let mut sums = futures::stream::iter(summed)
         .map(|range| async {
             let (from_left, from_right) =
                 tokio::join!(left.sum(&range, &on_page), right.sum(&range, &on_page));
@@ -40,7 +46,6 @@ pub async fn compare(
             Ok::<_, Error>((range, from_left?, from_right?))
         })
         .buffered(RANGES_IN_FLIGHT);
-    let mut differing = Vec::new();
     while let Some(found) = sums.next().await {
         match found? {
             (_, Some(from_left), Some(from_right)) if from_left == from_right => {
@@ -51,6 +56,7 @@ pub async fn compare(
         }
     }
     drop(sums);
+    differing.extend(others.into_iter().map(|range| (range, None, None)));
     comparison.differing_ranges = differing.len() as u64;
     for (range, from_left, from_right) in differing {
         let most = options.max_differences.saturating_sub(comparison.rows.len());
@@ -72,6 +78,10 @@ pub async fn compare(
             if merged.stopped { from_left.map_or(0, |sum| sum.0) } else { merged.left_rows };
         comparison.right_rows +=
             if merged.stopped { from_right.map_or(0, |sum| sum.0) } else { merged.right_rows };
+        if from_left.is_none() || from_right.is_none() {
+            progress.looked();
+            progress.read(0, merged.right_rows);
+        }
         for difference in merged.differences {
             match difference.change {
                 RowChange::Added => comparison.added += 1,

@@ -4,7 +4,7 @@ use super::compare::compare;
 use super::report::{Level, RunReport};
 use super::side::{RunSide, Side, TableSide};
 use super::{Verifier, VerifyOptions, verify_table};
-use crate::catalog::{Consistency, Fault, Manifest, RunId, RunPath, TablePath, Vault, run_paths};
+use crate::catalog::{Consistency, Fault, Manifest, Moment, RunId, TablePath, Vault, run_paths};
 use crate::tablestore::TableStore;
 use crate::{Error, Kind, Result};
 
@@ -23,19 +23,21 @@ pub async fn verify_live(
 ) -> Result<Option<RunReport>> {
     let quick = VerifyOptions { level: Level::Live, ..options.clone() };
     let Some(report) = verify_table(vault, of, run, &quick, verifier).await? else { return Ok(None) };
-    compare_with_table(vault, of, report, (client, table), options, verifier).await.map(Some)
+    let end = Moment::End;
+    compare_with_table(vault, of, report, (client, table), &end, options, verifier).await.map(Some)
 }
 
 /// Compares the run of a `report` with `table` of `client`, and adds to the report which rows differ; a run that is damaged
-/// is compared with nothing.
+/// is compared with nothing. The rows are those of `moment`, which is one of the run's chain.
 ///
 /// # Errors
-/// Those of [`verify_live`]; [`Kind::NotFound`] for a run that was removed meanwhile.
+/// Those of [`verify_live`]; [`Kind::NotFound`] for a run that was removed meanwhile, and for a moment that the chain does not have.
 pub async fn compare_with_table(
     vault: &Vault,
     of: &TablePath,
     mut report: RunReport,
     (client, table): (&TableStore, &str),
+    moment: &Moment,
     options: &VerifyOptions,
     verifier: &Verifier,
 ) -> Result<RunReport> {
@@ -47,42 +49,25 @@ pub async fn compare_with_table(
     let path = run_paths(store, of).await?.into_iter().find(|path| path.run.as_str() == report.run);
     let path = path.ok_or_else(|| gone(&report))?;
     let manifest = Manifest::read(store, &path).await?.ok_or_else(|| gone(&report))?;
-    compare_run(vault, path, manifest, (client, table), options, verifier, &mut report).await?;
-    Ok(report)
-}
-
-/// The run was there a moment ago.
-fn gone(report: &RunReport) -> Error {
-    Error::new(Kind::NotFound, "compare a backup with its table")
-        .on(format!("run `{}`", report.run))
-        .because("it was removed meanwhile")
-}
-
-async fn compare_run(
-    vault: &Vault,
-    path: RunPath,
-    manifest: Manifest,
-    (client, table): (&TableStore, &str),
-    options: &VerifyOptions,
-    verifier: &Verifier,
-    report: &mut RunReport,
-) -> Result<()> {
-    let object = path.manifest();
     let half = options.memory_bytes / 2;
+    let object = path.manifest();
     let projection = manifest.projection.clone();
     let opened = TableSide::open(client, table, projection, &verifier.cpu, half).await;
     let side = match opened {
         Ok(side) => side,
         Err(error) if error.kind() == Kind::NotFound => {
             report.faults.push(Fault::new(&object, format!("table `{table}` is not there any more")));
-            return Ok(());
+            return Ok(report);
         }
         Err(error) => return Err(error),
     };
     if report.level == Level::Live {
         report.notes.extend(notes(&manifest, &side));
     }
-    let run = RunSide::open(vault, path, manifest, &verifier.cpu, half).await?;
+    let run = RunSide::open(vault, of, (path, manifest), moment, &verifier.cpu, half).await?;
+    if let Some(until) = run.folded_until() {
+        report.notes.push(format!("compared row by row, with the Stream records up to run {until}"));
+    }
     let (left, right) = (Side::Run(Box::new(run)), Side::Table(Box::new(side)));
     match compare(&left, &right, options, &verifier.progress).await {
         Ok(comparison) => report.comparison = Some(comparison),
@@ -91,7 +76,14 @@ async fn compare_run(
         }
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(report)
+}
+
+/// The run was there a moment ago.
+fn gone(report: &RunReport) -> Error {
+    Error::new(Kind::NotFound, "compare a backup with its table")
+        .on(format!("run `{}`", report.run))
+        .because("it was removed meanwhile")
 }
 
 /// What may make a sound backup differ from a table.

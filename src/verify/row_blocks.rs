@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::data_file::DataFile;
+use super::folded::FoldedStream;
 use super::side::{RunSide, Side, Sum, TableSide};
 use crate::catalog::FileEntry;
 use crate::columnar::{ColumnPlan, RowsReader};
@@ -149,6 +150,7 @@ pub(super) struct RowStream<'a> {
 enum Source<'a> {
     Table { table: &'a TableSide, pages: RangePages },
     Run { run: &'a RunSide, entries: VecDeque<&'a FileEntry>, open: Option<Box<OpenFile>> },
+    Folded { run: &'a RunSide, rows: Box<FoldedStream<'a>> },
 }
 
 /// The file that is being read.
@@ -163,7 +165,13 @@ impl<'a> RowStream<'a> {
         let source = match side {
             Side::Table(table) => Source::Table { pages: table.rows(range), table },
             Side::Run(run) => {
-                Source::Run { entries: run.entries_in(range).iter().collect(), run, open: None }
+                let entries = run.entries_in(range);
+                match &run.folding {
+                    None => Source::Run { entries: entries.iter().collect(), run, open: None },
+                    Some(folding) => {
+                        Source::Folded { rows: Box::new(FoldedStream::new(folding, entries)), run }
+                    }
+                }
             }
         };
         RowStream { range: range.clone(), source }
@@ -179,11 +187,19 @@ impl<'a> RowStream<'a> {
             }
             Source::Run { run, entries, open } => {
                 let Some(batch) = next_batch(run, entries, open).await? else { return Ok(None) };
-                let plan = run.reading.plan().clone();
-                run.reading.cpu().run(move || RowBlock::of_batch(batch, plan, &range)).await?.map(Some)
+                block_of(run, batch, range).await.map(Some)
+            }
+            Source::Folded { run, rows } => {
+                let Some(batch) = rows.next().await? else { return Ok(None) };
+                block_of(run, batch, range).await.map(Some)
             }
         }
     }
+}
+
+async fn block_of(run: &RunSide, batch: RecordBatch, range: KeyRange) -> Result<RowBlock> {
+    let plan = run.reading.plan().clone();
+    run.reading.cpu().run(move || RowBlock::of_batch(batch, plan, &range)).await?
 }
 
 async fn next_batch(

@@ -1,9 +1,13 @@
 //! The two kinds of things that are compared: a committed run, and a table.
 
+use std::sync::Arc;
+
 use super::data_file::Reading;
+use super::folded::Folding;
 use super::row_blocks::sum_page;
-use crate::catalog::{FileEntry, Manifest, RunPath, Vault, read_file_list};
+use crate::catalog::{Chain, FileEntry, Manifest, Moment, RunId, RunPath, TablePath, Vault, read_file_list};
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn, RowHasher, RowSum, TableDefinition};
+use crate::objectstore::UploadStore;
 use crate::runtime::{ByteBudget, CpuPool};
 use crate::tablestore::{RangePages, RangeRequest, TableStore};
 use crate::{Error, Kind, Result};
@@ -23,6 +27,8 @@ pub struct RunSide {
     /// In key order.
     pub(super) entries: Vec<FileEntry>,
     pub(super) reading: Reading,
+    /// Records that belong to its rows.
+    pub(super) folding: Option<Folding>,
 }
 
 /// A table as it is now: every comparison reads it.
@@ -39,20 +45,36 @@ pub struct TableSide {
 pub(super) type Sum = (u64, RowSum);
 
 impl RunSide {
-    /// Reads the file list of a run. `memory_bytes` are for its files and their rows.
+    /// Reads the file list of a run of `table`. The rows are those of `moment`, which is one of its chain: records up to it are
+    /// folded in, and without any it is the base as it is. `memory_bytes` are for its files and their rows.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] where manifest and file list contradict each other.
+    /// [`Kind::Corrupt`] where manifest and file list, or the runs of a chain, contradict each other; [`Kind::NotFound`] for a moment that
+    /// the chain does not have.
     pub async fn open(
         vault: &Vault,
-        path: RunPath,
-        manifest: Manifest,
+        table: &TablePath,
+        (path, manifest): (RunPath, Manifest),
+        moment: &Moment,
         cpu: &CpuPool,
         memory_bytes: u64,
     ) -> Result<RunSide> {
         let entries = read_file_list(&**vault.store(), &path, &manifest).await?;
         let reading = Reading::new(vault, &manifest, cpu, memory_bytes);
-        Ok(RunSide { path, manifest, entries, reading })
+        let folding = match &manifest.delta {
+            None => None,
+            Some(_) => {
+                let cut = Chain::read(&**vault.store(), table, &path).await?.cut(moment)?;
+                let store: Arc<dyn UploadStore> = vault.store().clone();
+                Folding::open(&store, &cut, &entries, cpu, memory_bytes).await?
+            }
+        };
+        Ok(RunSide { path, manifest, entries, reading, folding })
+    }
+
+    /// The last run whose records are folded into the rows, if any are.
+    pub(super) fn folded_until(&self) -> Option<&RunId> {
+        self.folding.as_ref().map(|folding| &folding.until)
     }
 
     /// What was committed.
@@ -67,8 +89,11 @@ impl RunSide {
         self.entries.get(first..end).unwrap_or_default()
     }
 
-    /// By the file list; `None` where `range` cuts through a file.
+    /// By the file list; `None` where `range` cuts through a file, or records change the rows.
     fn sum(&self, range: &KeyRange) -> Option<Sum> {
+        if self.folding.is_some() {
+            return None;
+        }
         let entries = self.entries_in(range);
         range.check_tiled_by(entries.iter().map(|entry| &entry.range)).ok()?;
         Some(entries.iter().fold(Sum::default(), |sum, entry| (sum.0 + entry.rows, sum.1 + entry.row_sum)))
@@ -154,6 +179,14 @@ impl Side {
         match self {
             Side::Run(run) => run.manifest.projection.as_deref(),
             Side::Table(table) => table.projection.as_deref(),
+        }
+    }
+
+    /// Whether row-sums of ranges are known, or can be had, without comparing rows.
+    pub(super) fn has_sums(&self) -> bool {
+        match self {
+            Side::Run(run) => run.folding.is_none(),
+            Side::Table(_) => true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Deltas: what is read of a Stream, in which order, and what counts as a gap.
 
 mod command;
+mod compared;
 mod exact;
 mod reader;
 mod records;

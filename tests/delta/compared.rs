@@ -1,0 +1,113 @@
+//! Chains held against a table by `verify` and `diff`: compared are the rows with their records, not the base as it was scanned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use otsvault::model::{Cell, PrimaryKeyValue, Row, Value};
+use otsvault::runtime::CpuPool;
+use otsvault::sandbox::faults::{Action, Rule, Service};
+use otsvault::tablestore::TableStore;
+use otsvault::verify::{Level, RunReport, Verifier, VerifyOptions, VerifyProgress, verify_live};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::exact::{append, options};
+use crate::seeds;
+use crate::stage::{Ended, Stage};
+use crate::workload::{TABLE, stage_with_stream};
+
+fn row(id: i64, value: i64) -> Row<'static> {
+    let cells = vec![Cell::put("a", Value::Integer(value), None), Cell::put("b", Value::String("x"), None)];
+    Row { key: vec![("id", PrimaryKeyValue::Integer(id))], cells, ..Row::default() }
+}
+
+/// Whole rows alone: nothing that the service leaves open.
+async fn write_something(client: &TableStore, random: &mut StdRng) {
+    let id = random.random_range(0..200);
+    match random.random_range(0..4) {
+        0 => drop(client.delete_row(TABLE, &row(id, 0)).await.unwrap()),
+        _ => drop(client.put_row(TABLE, &row(id, random.random())).await.unwrap()),
+    }
+}
+
+/// An exact base that was made under writes, and three deltas, one of them idle.
+async fn chain(seed: u64) -> (Stage, TableStore) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let (stage, client) = stage_with_stream(24).await;
+    for _ in 0..300 {
+        write_something(&client, &mut random).await;
+    }
+    let slow = Rule::new(Action::Delay(Duration::from_millis(20)));
+    stage.fault(slow.on(Service::TableStore, "GetRange"));
+    let backup_options = options();
+    let backup = stage.back_up(TABLE, &backup_options);
+    let writes = async {
+        loop {
+            write_something(&client, &mut random).await;
+        }
+    };
+    let done = tokio::select! {
+        done = backup => done.unwrap(),
+        () = writes => unreachable!(),
+    };
+    stage.sandbox.faults().clear();
+    let records = done.manifest.delta.as_ref().map_or(0, |delta| delta.totals.records);
+    assert!(records > 0, "nothing was written during the scan");
+    // What was on its way when the backup ended, and more.
+    for count in [25, 0, 25] {
+        for _ in 0..count {
+            write_something(&client, &mut random).await;
+        }
+        append(&stage, &client).await.unwrap();
+    }
+    (stage, client)
+}
+
+async fn live(stage: &Stage, client: &TableStore) -> RunReport {
+    let verifier = Verifier { cpu: CpuPool::new(1).unwrap(), progress: Arc::new(VerifyProgress::default()) };
+    let options = VerifyOptions { level: Level::Live, ..VerifyOptions::default() };
+    let vault = stage.vault().await;
+    let table = vault.table("sandbox", TABLE).unwrap();
+    verify_live(&vault, &table, None, (client, TABLE), &options, &verifier).await.unwrap().unwrap()
+}
+
+async fn drill(stage: &Stage, more: &[&str]) -> Ended {
+    let url = stage.vault_url();
+    let arguments = ["verify", &url, "--level", "drill", "--scratch", "ots://sandbox/drill_", "--quiet"];
+    stage.run(&[&arguments, more].concat()).await
+}
+
+#[tokio::test]
+async fn a_chain_is_the_table_until_the_table_changes() {
+    for seed in seeds(6) {
+        let (stage, client) = chain(seed).await;
+        let report = live(&stage, &client).await;
+        let rows = stage.table_sum(TABLE).0;
+        let compared = report.comparison.as_ref().unwrap();
+        assert!(report.is_sound(), "seed {seed}: {compared:?} {:?}", report.faults);
+        assert_eq!((compared.left_rows, compared.right_rows), (rows, rows), "seed {seed}");
+        assert!(report.notes.iter().any(|note| note.contains("Stream records")), "{:?}", report.notes);
+        let (backup, table) = (format!("{}#{TABLE}", stage.vault_url()), format!("ots://sandbox/{TABLE}"));
+        let same = stage.run(&["diff", &backup, &table]).await;
+        assert_eq!(same.code, Some(0), "seed {seed}: {}{}", same.stdout, same.stderr);
+
+        client.put_row(TABLE, &row(77, 1)).await.unwrap();
+        let report = live(&stage, &client).await;
+        let named: Vec<_> = report.comparison.unwrap().rows.iter().map(|row| row.key.to_string()).collect();
+        assert_eq!(named, ["(77)"], "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_drill_gives_a_chain_back_at_its_end_and_at_its_base() {
+    for seed in seeds(4) {
+        let (stage, client) = chain(seed).await;
+        let run = live(&stage, &client).await.run;
+        for more in [&[][..], &["--run", &run]] {
+            let ended = drill(&stage, more).await;
+            assert_eq!(ended.code, Some(0), "seed {seed}, {more:?}: {}{}", ended.stdout, ended.stderr);
+        }
+        let tables = client.list_tables().await.unwrap();
+        assert_eq!(tables, [TABLE], "seed {seed}");
+    }
+}
