@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::run::child_names;
 use super::tombstone::hidden_runs;
-use super::{DeltaManifest, Manifest, RunPath, StreamSpan, TablePath, document};
+use super::{ChainGap, DeltaManifest, Manifest, RunPath, StreamSpan, TablePath, document};
 use crate::{Error, Kind, Result};
 
 /// A base and its deltas, proven to follow each other.
@@ -20,6 +20,8 @@ pub struct Chain {
     pub base_sha256: [u8; 32],
     /// The deltas in order, the first of which has number 1.
     pub deltas: Vec<Link>,
+    /// Records that follow the last run are gone, if somebody marked that.
+    pub gap: Option<ChainGap>,
 }
 
 /// One delta of a chain.
@@ -54,6 +56,7 @@ impl Chain {
             base: Box::new(manifest),
             base_sha256: Sha256::digest(&bytes).into(),
             deltas: Vec::new(),
+            gap: None,
         };
         let names = child_names(store, &table.deltas(&base.chain)).await?;
         let paths = names.iter().filter_map(|name| table.parse_delta(&base.chain, name));
@@ -76,6 +79,7 @@ impl Chain {
         for link in deltas {
             chain.append(link)?;
         }
+        chain.gap = ChainGap::read(store, chain.last()).await?;
         Ok(chain)
     }
 
@@ -110,6 +114,11 @@ impl Chain {
                 .on(format!("`{}`", link.path.prefix()))
                 .because(reason)),
         }
+    }
+
+    /// Where the last run is.
+    pub fn last(&self) -> &RunPath {
+        self.deltas.last().map_or(&self.path, |link| &link.path)
     }
 
     /// The part of the Stream that the last run holds; `None` for a base that no delta can follow.

@@ -260,7 +260,7 @@ mod tests {
             let path = table.delta(&run(0), number, &run(number));
             deltas.push(Link { path, manifest: Box::new(manifest), sha256: [0; 32] });
         }
-        Chain { path, base: Box::new(base), base_sha256: [0; 32], deltas }
+        Chain { path, base: Box::new(base), base_sha256: [0; 32], deltas, gap: None }
     }
 
     #[test]

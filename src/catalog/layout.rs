@@ -11,9 +11,11 @@
 //!                                              /records/<file id>.parquet      (exact bases)
 //!                                              /files-<hash>.jsonl.zst
 //!                                              /manifest.json
+//!                                              /gap.json                       (where the Stream broke)
 //! <vault>/<instance>/<table>/<chain>/delta/<sequence>-<run>/records/<file id>.parquet
 //!                                                          /files-<hash>.jsonl.zst
 //!                                                          /manifest.json
+//!                                                          /gap.json
 //! ```
 //! The chain's id is the id of the run that wrote its base.
 
@@ -202,6 +204,11 @@ impl RunPath {
         self.prefix.clone().join(format!("files-{}.jsonl.zst", FileListId::of(sha256)))
     }
 
+    /// Where it says that what follows this run is gone.
+    pub fn gap(&self) -> Path {
+        self.prefix.clone().join("gap.json")
+    }
+
     /// The manifest: the commit.
     pub fn manifest(&self) -> Path {
         self.prefix.clone().join("manifest.json")
@@ -234,6 +241,8 @@ pub enum RunObject {
     Records(FileId),
     /// A file list, of this attempt to commit or an earlier one.
     FileList(FileListId),
+    /// The mark of a gap behind the run.
+    Gap,
     /// The manifest.
     Manifest,
 }
@@ -243,6 +252,7 @@ impl RunObject {
         match *parts {
             ["started.json"] => Some(RunObject::Started),
             ["manifest.json"] => Some(RunObject::Manifest),
+            ["gap.json"] => Some(RunObject::Gap),
             ["journal", name] => json_id(name).map(RunObject::Journal),
             ["data", name] => name.strip_suffix(".parquet")?.parse().ok().map(RunObject::Data),
             ["records", name] => name.strip_suffix(".parquet")?.parse().ok().map(RunObject::Records),
@@ -333,6 +343,7 @@ mod tests {
             (table.tombstone(&run), Some(TableObject::Tombstone(run.clone()))),
             (base.started(), of_base(RunObject::Started)),
             (base.manifest(), of_base(RunObject::Manifest)),
+            (base.gap(), of_base(RunObject::Gap)),
             (base.journal_entry(file), of_base(RunObject::Journal(file))),
             (base.data_file(file), of_base(RunObject::Data(file))),
             (base.file_list(&[0xab; 32]), of_base(RunObject::FileList(list))),

@@ -48,7 +48,7 @@ pub(super) struct DeltaArgs {
     /// With --follow: append as soon as so much is new
     #[arg(long, default_value = "32MiB", value_parser = size::parse, value_name = "SIZE")]
     flush_size: u64,
-    /// What to do when records are gone that no backup holds: fail, or make a new full base at once
+    /// What to do when records are gone that no backup holds: fail; mark the gap in the vault and fail; or make a new full base at once
     #[arg(long, default_value = "fail", value_name = "WHAT")]
     on_gap: OnGap,
     /// Memory for pages, records that wait and files together
@@ -67,6 +67,8 @@ pub(super) struct DeltaArgs {
 enum OnGap {
     /// Exit code 4; nothing is committed past the gap.
     Fail,
+    /// The same, and the chain says from then on that it ends there.
+    Mark,
     /// A new base, which begins a new chain; the old one stays as it is.
     Full,
 }
@@ -95,6 +97,7 @@ pub(super) async fn run(args: DeltaArgs, output: Output, shutdown: &Shutdown) ->
         every: args.every,
         flush_bytes: args.flush_size,
         zstd_level: args.zstd_level,
+        mark_gaps: args.on_gap != OnGap::Fail,
     };
     options.check()?;
     if !is_name(&args.source.table) {

@@ -48,6 +48,8 @@ struct Deltas {
     stored_bytes: u64,
     /// Everything that was committed up to here is in the chain.
     known_to: Option<jiff::Timestamp>,
+    /// Records that follow are gone.
+    has_gap: bool,
     /// Why the chain cannot be used, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
@@ -80,7 +82,14 @@ impl Deltas {
             Ok(chain) => chain,
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
                 let broken = Some(error.one_line());
-                return Ok(Some(Deltas { count: 0, records: 0, stored_bytes: 0, known_to: None, broken }));
+                return Ok(Some(Deltas {
+                    count: 0,
+                    records: 0,
+                    stored_bytes: 0,
+                    known_to: None,
+                    has_gap: false,
+                    broken,
+                }));
             }
             Err(error) => return Err(error),
         };
@@ -90,6 +99,7 @@ impl Deltas {
             records: all().map(|totals| totals.records).sum(),
             stored_bytes: all().map(|totals| totals.stored_bytes).sum(),
             known_to: chain.end().and_then(|end| end.reached()),
+            has_gap: chain.gap.is_some(),
             broken: None,
         }))
     }
@@ -141,6 +151,9 @@ fn table_text(lines: &[Line]) -> String {
                 state.push_str(&format!(" + {}", size::counted(deltas.count as u64, "delta")));
             }
             _ => {}
+        }
+        if line.deltas.as_ref().is_some_and(|deltas| deltas.has_gap) {
+            state.push_str(", then a gap");
         }
         let stored = line.deltas.as_ref().map_or(0, |deltas| deltas.stored_bytes);
         rows.push([

@@ -7,8 +7,8 @@ use super::connect::{KeyArgs, StoreArgs};
 use super::list::aligned;
 use super::{Output, print_json, print_line, size};
 use crate::catalog::{
-    Chain, DeltaManifest, FileEntry, Manifest, RunPath, RunState, TablePath, Vault, Window, find_runs,
-    read_file_list,
+    Chain, ChainGap, DeltaManifest, FileEntry, Manifest, RunPath, RunState, TablePath, Vault, Window,
+    find_runs, read_file_list,
 };
 use crate::columnar::Role;
 use crate::{Error, Kind, Result};
@@ -47,6 +47,9 @@ struct Shown {
     /// The runs that follow an exact base, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deltas: Vec<DeltaManifest>,
+    /// Records that follow are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<ChainGap>,
 }
 
 pub(super) async fn run(args: ShowArgs, output: Output) -> Result<()> {
@@ -60,9 +63,10 @@ pub(super) async fn run(args: ShowArgs, output: Output) -> Result<()> {
                 None => None,
             };
             let window = chain.as_ref().and_then(Chain::window);
+            let gap = chain.as_ref().and_then(|chain| chain.gap.clone());
             let links = chain.map(|chain| chain.deltas).unwrap_or_default();
             let deltas = links.into_iter().map(|link| *link.manifest).collect();
-            shown.push(Shown { path: path.prefix().to_string(), manifest, files, window, deltas });
+            shown.push(Shown { path: path.prefix().to_string(), manifest, files, window, deltas, gap });
         }
     }
     if shown.is_empty() {
@@ -166,12 +170,20 @@ impl Shown {
         let (records, bytes) =
             all().fold((0, 0), |sum, totals| (sum.0 + totals.records, sum.1 + totals.stored_bytes));
         let time = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let gap = self.gap.as_ref().map_or_else(String::new, |gap| {
+            format!(
+                "\n  gap           behind run {}, found {}: {}",
+                gap.after,
+                time(gap.found_at),
+                gap.reason
+            )
+        });
         let window = self.window.map_or_else(
             || "to the end of the chain only".to_owned(),
             |window| format!("{} to {}", time(window.from), time(window.to)),
         );
         format!(
-            "\n  deltas        {}, with {} in {}\n  restorable    {window}",
+            "\n  deltas        {}, with {} in {}\n  restorable    {window}{gap}",
             size::counted(self.deltas.len() as u64, "delta"),
             size::counted(records, "record"),
             size::human(bytes),

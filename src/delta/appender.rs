@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::DeltaOptions;
 use crate::catalog::{
-    Chain, DeltaManifest, FORMAT_VERSION, LeaseKeeper, Link, RunId, RunKind, RunPath, RunState, ShardPlace,
-    ShardProgress, Source, TOOL, TablePath, Vault, find_runs, hidden_runs, prepare_delta,
+    Chain, ChainGap, DeltaManifest, FORMAT_VERSION, LeaseKeeper, Link, RunId, RunKind, RunPath, RunState,
+    ShardPlace, ShardProgress, Source, TOOL, TablePath, Vault, find_runs, hidden_runs, prepare_delta,
 };
 use crate::parquet_file::WriterSettings;
 use crate::runtime::CpuPool;
@@ -68,9 +68,14 @@ impl<'a> Appender<'a> {
         let lease = LeaseKeeper::acquire_for_deltas(vault, &path).await?;
         let opened = async {
             let chain = newest_chain(vault, &path).await?;
+            if let Some(gap) = &chain.gap {
+                return Err(gap.refusal(table));
+            }
             let end = chain.end().ok_or_else(|| no_base(&path))?;
-            let reader = StreamReader::resume(client, &definition, end, cpu.clone(), system_clock()).await?;
-            Ok((chain, reader.with_pages_in_flight(options.pages_in_flight())))
+            match StreamReader::resume(client, &definition, end, cpu.clone(), system_clock()).await {
+                Ok(reader) => Ok((chain, reader.with_pages_in_flight(options.pages_in_flight()))),
+                Err(error) => Err(mark(vault, &chain, options, error).await),
+            }
         };
         let (chain, reader) = match opened.await {
             Ok(opened) => opened,
@@ -99,12 +104,22 @@ impl<'a> Appender<'a> {
     /// Reads everything that is committed to the table by now.
     pub(super) async fn drain(&mut self) -> Result<()> {
         let now = Fence::now(std::time::Duration::ZERO);
-        self.reader.drain(now, &mut self.next.files).await.map(drop)
+        let drained = self.reader.drain(now, &mut self.next.files).await;
+        self.or_mark(drained).await.map(drop)
     }
 
     /// Asks every shard once. Says whether there was anything.
     pub(super) async fn pass(&mut self) -> Result<bool> {
-        self.reader.pass(&mut self.next.files).await
+        let passed = self.reader.pass(&mut self.next.files).await;
+        self.or_mark(passed).await
+    }
+
+    /// Writes down a gap, where that is asked for.
+    async fn or_mark<T>(&self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(error) => Err(mark(self.vault, &self.chain, self.options, error).await),
+            outcome => outcome,
+        }
     }
 
     /// Whether there are records that no run holds.
@@ -133,7 +148,8 @@ impl<'a> Appender<'a> {
     /// [`Kind::Gap`] when table or Stream are other ones by now, [`Kind::NotFound`] when the chain was removed meanwhile. Nothing is
     /// committed then, and this appender is no use any more.
     pub(super) async fn commit(&mut self) -> Result<Appended> {
-        let definition = self.reader.check_identity().await?;
+        let identity = self.reader.check_identity().await;
+        let definition = self.or_mark(identity).await?;
         let store = &**self.vault.store();
         let (path, started_at) = (self.next.path.clone(), self.next.started_at);
         let entries = self.next.files.finish().await?;
@@ -203,6 +219,21 @@ impl NextRun {
             part_bytes: 8 << 20,
         };
         Ok(NextRun { path, started_at, files: RecordFiles::new(settings, cpu.clone()) })
+    }
+}
+
+/// Writes a gap down behind the last run of the chain, where that is asked for. Gives the error back, whatever becomes of that.
+async fn mark(vault: &Vault, chain: &Chain, options: &DeltaOptions, error: Error) -> Error {
+    if error.kind() != Kind::Gap || !options.mark_gaps {
+        return error;
+    }
+    let last = chain.last();
+    match ChainGap::after(&last.run, &error).write(&**vault.store(), last).await {
+        Ok(()) => error.hint(format!("the chain is closed: a mark of the gap is at `{}`", last.gap())),
+        Err(failed) => {
+            tracing::warn!(error = %failed, "the gap could not be marked");
+            error
+        }
     }
 }
 

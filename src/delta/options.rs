@@ -15,6 +15,8 @@ pub struct DeltaOptions {
     pub flush_bytes: u64,
     /// zstd level, 1 to 22. Default 1.
     pub zstd_level: i32,
+    /// A gap is written down behind the last run before it, so that everybody who looks at the chain sees it. Default no.
+    pub mark_gaps: bool,
 }
 
 impl Default for DeltaOptions {
@@ -24,6 +26,7 @@ impl Default for DeltaOptions {
             every: Duration::from_secs(30),
             flush_bytes: 32 << 20,
             zstd_level: 1,
+            mark_gaps: false,
         }
     }
 }

@@ -128,7 +128,7 @@ async fn following_commits_what_it_read_when_it_is_stopped_and_waits_out_a_servi
 }
 
 #[tokio::test]
-async fn a_gap_is_exit_code_4_commits_nothing_and_full_makes_a_new_base() {
+async fn a_gap_is_exit_code_4_commits_nothing_can_be_marked_and_full_makes_a_new_base() {
     let mut random = StdRng::seed_from_u64(5);
     let (stage, client) = followed(&mut random).await;
     let vault = stage.vault_url();
@@ -142,6 +142,15 @@ async fn a_gap_is_exit_code_4_commits_nothing_and_full_makes_a_new_base() {
     assert_eq!(refused.code, Some(4), "{}", refused.stderr);
     assert!(refused.stderr.contains("enabled again"), "{}", refused.stderr);
     assert!(chain_of(&stage.vault().await).await.deltas.is_empty());
+    let marked = stage.run(&[&arguments[..], &["--on-gap=mark"]].concat()).await;
+    assert_eq!(marked.code, Some(4), "{}", marked.stderr);
+    let shown = stage.run(&["show", &vault]).await.stdout;
+    assert!(shown.contains("gap           behind run") && shown.contains("enabled again"), "{shown}");
+    assert!(stage.run(&["list", &vault]).await.stdout.contains("exact, then a gap"));
+    let again = stage.run(&arguments).await;
+    assert_eq!(again.code, Some(4), "{}", again.stderr);
+    assert!(again.stderr.contains("a gap behind run"), "{}", again.stderr);
+    assert_eq!(stage.run(&["verify", &vault, "--level=full"]).await.code, Some(0));
     let full = stage.run(&[&arguments[..], &["--on-gap=full"]].concat()).await;
     assert_eq!(full.code, Some(0), "{}", full.stderr);
     assert!(full.stdout.contains("new base"), "{}", full.stdout);
