@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::run::child_names;
 use super::tombstone::hidden_runs;
-use super::{ChainGap, DeltaManifest, Manifest, RunPath, StreamSpan, TablePath, document};
+use super::{
+    ChainGap, DeltaManifest, Manifest, Moment, RunPath, RunState, StreamSpan, TablePath, document, find_runs,
+};
 use crate::{Error, Kind, Result};
 
 /// A base and its deltas, proven to follow each other.
@@ -36,6 +38,28 @@ pub struct Link {
 }
 
 impl Chain {
+    /// The newest chain of a table that can be restored to a moment; for the end, the newest one.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when no chain can, with what the newest one says; those of [`Chain::read`].
+    pub async fn find(store: &dyn ObjectStore, table: &TablePath, moment: &Moment) -> Result<Chain> {
+        let mut refused = None;
+        for run in find_runs(store, table).await?.into_iter().rev() {
+            let RunState::Committed(path, _) = run else { continue };
+            let chain = Chain::read(store, table, &path).await?;
+            match chain.cut(moment) {
+                Ok(_) => return Ok(chain),
+                Err(error) if error.kind() == Kind::NotFound => drop(refused.get_or_insert(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            Error::new(Kind::NotFound, "find a committed backup")
+                .on(format!("of table `{}/{}`", table.instance, table.table))
+                .hint("`otsvault list` shows what is there, unfinished runs included")
+        }))
+    }
+
     /// Reads the chain of a committed base. Costs a list, and a small read per delta.
     ///
     /// # Errors

@@ -12,23 +12,24 @@ use super::source::SourceUrl;
 use super::tables::is_name;
 use super::verify_progress::watch;
 use super::{Output, print_json, print_line, size};
-use crate::catalog::{Moment, RunId, TablePath, Vault};
+use crate::catalog::{Chain, Moment, TablePath, Vault};
 use crate::runtime::CpuPool;
 use crate::verify::{Comparison, RunSide, Side, TableSide, VerifyOptions, VerifyProgress, compare, find_run};
 use crate::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A side is a backup, VAULT#TABLE[@RUN], or the table itself, ots://instance[.region]/table.\n\
-    TABLE may be instance/table; RUN is a run's id, `newest` (the default) or `previous`.\n\n\
+    after_help = "A side is a backup, VAULT#TABLE[@MOMENT], or the table itself, ots://instance[.region]/table.\n\
+    TABLE may be instance/table; MOMENT is a run's id, a time, `newest` (the default) or `previous`.\n\n\
     Examples:\n  \
     otsvault diff oss://backups/prod#orders@previous oss://backups/prod#orders\n  \
+    otsvault diff ./vault#orders@2026-11-26T18:00:00Z ./vault#orders\n  \
     otsvault diff ./vault#orders ots://inst.cn-hangzhou/orders --json\n\n\
     Prints + for rows that only B has, - for rows that only A has, ~ for rows whose cells differ.\n\
     Exit code 0 where nothing differs, 5 where something does."
 )]
 pub(super) struct DiffArgs {
-    /// The older side: VAULT#TABLE[@RUN] or ots://instance[.region]/table
+    /// The older side: VAULT#TABLE[@MOMENT] or ots://instance[.region]/table
     a: SideArg,
     /// The newer side
     b: SideArg,
@@ -57,7 +58,8 @@ enum SideArg {
 enum RunArg {
     /// So many before the newest.
     Back(usize),
-    Id(RunId),
+    /// The end of a run, or a time.
+    At(Moment),
 }
 
 /// What `--json` prints.
@@ -138,21 +140,28 @@ impl DiffArgs {
             SideArg::Backup { vault, instance, table, run } => {
                 let vault = self.store.open(vault, &self.keys).await?;
                 let table = find_table(&vault, instance.as_deref(), table).await?;
-                let (id, back) = match run {
-                    RunArg::Back(back) => (None, *back),
-                    RunArg::Id(id) => (Some(id), 0),
+                let (path, manifest, moment) = match run {
+                    RunArg::Back(back) => {
+                        let (path, manifest) = find_run(&vault, &table, None, *back).await?;
+                        (path, manifest, Moment::End)
+                    }
+                    RunArg::At(moment) => {
+                        let chain = Chain::find(&**vault.store(), &table, moment).await?;
+                        (chain.path, *chain.base, moment.clone())
+                    }
                 };
-                let (path, manifest) = find_run(&vault, &table, id, back).await?;
                 let label = if manifest.projection.is_some() { ", projection" } else { "" };
                 let name = format!(
                     "{}#{}/{}@{} ({}{label})",
                     vault.url(),
                     table.instance,
                     table.table,
-                    path.run,
+                    match &moment {
+                        Moment::End => path.run.to_string(),
+                        moment => moment.to_string(),
+                    },
                     manifest.consistency
                 );
-                let moment = id.map_or(Moment::End, |id| Moment::Run(id.clone()));
                 let run = RunSide::open(&vault, &table, (path, manifest), &moment, cpu, memory).await?;
                 Ok((Side::Run(Box::new(run)), name))
             }
@@ -187,17 +196,17 @@ impl FromStr for SideArg {
                 Err("a side is one table, not a pattern".to_owned())
             };
         }
-        const SHAPE: &str = "a side looks like VAULT#TABLE, VAULT#TABLE@RUN or ots://instance/table";
+        const SHAPE: &str = "a side looks like VAULT#TABLE, VAULT#TABLE@MOMENT or ots://instance/table";
         // A vault's own name may have one too.
         let (vault, rest) = text.rsplit_once('#').ok_or(SHAPE)?;
         let (table, run) = match rest.split_once('@') {
             None | Some((_, "newest")) => (rest.split('@').next().unwrap_or(rest), RunArg::Back(0)),
             Some((table, "previous")) => (table, RunArg::Back(1)),
             Some((table, run)) => {
-                let id = run
-                    .parse()
-                    .map_err(|_| "a run is an id as `otsvault list` shows it, `newest` or `previous`")?;
-                (table, RunArg::Id(id))
+                let moment = run.parse().map_err(|_| {
+                    "a moment is a run's id as `otsvault list` shows it, a time such as 2026-11-26T18:00:00Z, `newest` or `previous`"
+                })?;
+                (table, RunArg::At(moment))
             }
         };
         let (instance, table) = match table.split_once('/') {
@@ -221,12 +230,14 @@ mod tests {
 
     #[test]
     fn sides_are_read_as_people_write_them() {
-        let id: RunId = "20261122t161530z-9f3a2c71".parse().unwrap();
+        let id = Moment::Run("20261122t161530z-9f3a2c71".parse().unwrap());
+        let time = Moment::Time("2026-11-26T18:00:00Z".parse().unwrap());
         for (text, side) in [
             ("./vault#orders", backup("./vault", None, "orders", RunArg::Back(0))),
             ("./vault#orders@newest", backup("./vault", None, "orders", RunArg::Back(0))),
             ("oss://b/p#i-1/orders@previous", backup("oss://b/p", Some("i-1"), "orders", RunArg::Back(1))),
-            ("/a#b#t@20261122t161530z-9f3a2c71", backup("/a#b", None, "t", RunArg::Id(id))),
+            ("/a#b#t@20261122t161530z-9f3a2c71", backup("/a#b", None, "t", RunArg::At(id))),
+            ("v#t@2026-11-26T18:00:00Z", backup("v", None, "t", RunArg::At(time))),
             ("ots://i/t", SideArg::Table("ots://i/t".parse().unwrap())),
         ] {
             assert_eq!(text.parse(), Ok(side), "{text}");

@@ -87,6 +87,7 @@ impl Drill<'_> {
         &self,
         table: &TablePath,
         run: Option<&RunId>,
+        moment: Option<Moment>,
     ) -> Result<Option<(RunReport, Option<Drilled>)>> {
         let looked = self.until_stopped(verify_table(self.vault, table, run, self.options, self.verifier));
         let Some(mut report) = looked.await? else { return Ok(None) };
@@ -107,7 +108,7 @@ impl Drill<'_> {
         if !self.output.quiet {
             eprintln!("{}/{}: restoring into scratch table `{scratch}`", table.instance, table.table);
         }
-        let outcome = self.until_stopped(self.restore_and_compare(table, run, report, &scratch)).await;
+        let outcome = self.until_stopped(self.restore_and_compare(table, moment, report, &scratch)).await;
         let may_come = outcome
             .as_ref()
             .err()
@@ -130,11 +131,14 @@ impl Drill<'_> {
     async fn restore_and_compare(
         &self,
         table: &TablePath,
-        run: Option<&RunId>,
+        moment: Option<Moment>,
         mut report: RunReport,
         scratch: &str,
     ) -> Result<(RunReport, Option<Drilled>)> {
-        let moment = self.moment(table, run, &report).await?;
+        let moment = match moment {
+            Some(moment) => moment,
+            None => self.end(table, &report).await?,
+        };
         let options = RestoreOptions {
             to: moment.clone(),
             scratch: true,
@@ -185,11 +189,8 @@ impl Drill<'_> {
         Ok((compared?, Some(drilled)))
     }
 
-    /// The run that was asked for, or the last one of the chain: a name that stays the same when somebody adds to the chain.
-    async fn moment(&self, table: &TablePath, run: Option<&RunId>, report: &RunReport) -> Result<Moment> {
-        if let Some(run) = run {
-            return Ok(Moment::Run(run.clone()));
-        }
+    /// The last run of the chain: a name that stays the same when somebody adds to the chain.
+    async fn end(&self, table: &TablePath, report: &RunReport) -> Result<Moment> {
         let base = report.run.parse().map_err(|reason: String| {
             Error::new(Kind::Internal, format!("restore run `{}`", report.run)).because(reason)
         })?;

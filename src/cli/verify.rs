@@ -13,11 +13,12 @@ use super::source::SourceUrl;
 use super::tables::{is_name, parse_glob};
 use super::verify_progress::watch;
 use super::{Output, print_json, print_line, size, until_stopped};
-use crate::catalog::{Consistency, RunId, TablePath, Vault};
+use crate::catalog::{Chain, Consistency, Moment, RunId, TablePath, Vault};
 use crate::runtime::{CpuPool, Shutdown};
 use crate::tablestore::{TableStore, TableStoreConfig};
 use crate::verify::{
-    Level, RunReport, Sample, Verifier, VerifyOptions, VerifyProgress, verify_live, verify_table,
+    Level, RunReport, Sample, Verifier, VerifyOptions, VerifyProgress, compare_with_table, verify_live,
+    verify_table,
 };
 use crate::{Error, Kind, Result};
 
@@ -41,6 +42,10 @@ pub(super) struct VerifyArgs {
     /// Which run; by default each table's newest committed one
     #[arg(long, value_name = "RUN")]
     run: Option<RunId>,
+    /// The moment whose rows levels `live` and `drill` compare: a time such as 2026-11-26T18:00:00Z, or the id of a run; by default
+    /// the end of the newest backup with its deltas
+    #[arg(long, value_name = "MOMENT", conflicts_with = "run")]
+    at: Option<Moment>,
     /// Data files that level `sample` reads: a share such as 5%, chosen by --seed, or a part such as 3/30: 30 runs read all
     #[arg(long, default_value = "5%", value_name = "SHARE|PART")]
     sample: Sample,
@@ -212,14 +217,27 @@ impl<'a> Scene<'a> {
     async fn read(&self, verdicts: &mut Vec<Verdict>) -> Result<()> {
         let (vault, run, options) = (&self.vault, self.args.run.as_ref(), self.options);
         for table in &self.tables {
-            let report = match &self.client {
-                None => verify_table(vault, table, run, options, &self.verifier).await,
-                Some(client) => {
-                    let against = (client, self.args.against_table(table));
-                    verify_live(vault, table, run, against, options, &self.verifier).await
+            let verified = async {
+                let base = self.base_at(table).await?;
+                let run = base.as_ref().or(run);
+                let Some(client) = &self.client else {
+                    return verify_table(vault, table, run, options, &self.verifier).await;
+                };
+                let against = (client, self.args.against_table(table));
+                let Some(moment) = &self.args.at else {
+                    return verify_live(vault, table, run, against, options, &self.verifier).await;
+                };
+                match verify_table(vault, table, run, options, &self.verifier).await? {
+                    None => Ok(None),
+                    Some(report) => {
+                        let verifier = &self.verifier;
+                        compare_with_table(vault, table, report, against, moment, options, verifier)
+                            .await
+                            .map(Some)
+                    }
                 }
             };
-            if let Some(report) = self.of_this_table(report)? {
+            if let Some(report) = self.of_this_table(verified.await)? {
                 verdicts.push(Verdict { report, drill: None });
             }
         }
@@ -237,7 +255,12 @@ impl<'a> Scene<'a> {
             output: self.output,
         };
         for table in &self.tables {
-            let outcome = drill.run(table, self.args.run.as_ref()).await;
+            let drilled = async {
+                let base = self.base_at(table).await?;
+                let moment = self.args.at.clone().or(self.args.run.clone().map(Moment::Run));
+                drill.run(table, base.as_ref().or(self.args.run.as_ref()), moment).await
+            };
+            let outcome = drilled.await;
             if let Some((report, drill)) = self.of_this_table(outcome)? {
                 verdicts.push(Verdict { report, drill });
             }
@@ -245,11 +268,19 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// The base of the newest chain that has the moment that was asked for.
+    async fn base_at(&self, table: &TablePath) -> Result<Option<RunId>> {
+        let Some(moment) = &self.args.at else { return Ok(None) };
+        Ok(Some(Chain::find(&**self.vault.store(), table, moment).await?.path.run))
+    }
+
     /// A run is of one table: where many are asked for, the others have none of that id.
     fn of_this_table<T>(&self, outcome: Result<Option<T>>) -> Result<Option<T>> {
         match outcome {
             Err(error)
-                if error.kind() == Kind::NotFound && self.tables.len() > 1 && self.args.run.is_some() =>
+                if error.kind() == Kind::NotFound
+                    && self.tables.len() > 1
+                    && (self.args.run.is_some() || self.args.at.is_some()) =>
             {
                 Ok(None)
             }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::connect::{KeyArgs, StoreArgs};
 use super::vault_tables::{VaultTables, select};
 use super::{Output, print_json, print_line};
-use crate::catalog::{Chain, Cut, Moment, RunState, TablePath, Vault, find_runs};
+use crate::catalog::{Chain, Moment};
 use crate::views::{Dialect, ViewOptions, sql};
 use crate::{Error, Kind, Result};
 
@@ -46,7 +46,8 @@ pub(super) async fn run(args: ViewsArgs, output: Output) -> Result<()> {
             .because(format!("{} tables are meant", tables.len()))
             .hint("name one: `instance/table`"));
     };
-    let cut = newest_cut(&vault, table, &args.at.unwrap_or_default()).await?;
+    let moment = args.at.unwrap_or_default();
+    let cut = Chain::find(&**vault.store(), table, &moment).await?.cut(&moment)?;
     let url = vault.url().to_owned();
     let location = args.location.unwrap_or_else(|| match (args.dialect, url.strip_prefix("oss://")) {
         (Dialect::DuckDb, Some(rest)) => format!("s3://{rest}"),
@@ -66,23 +67,4 @@ pub(super) async fn run(args: ViewsArgs, output: Output) -> Result<()> {
         })),
         false => print_line(text.trim_end()),
     }
-}
-
-/// The moment in the newest chain that can show it.
-async fn newest_cut(vault: &Vault, table: &TablePath, moment: &Moment) -> Result<Cut> {
-    let store = &**vault.store();
-    let mut refused = None;
-    for run in find_runs(store, table).await?.into_iter().rev() {
-        let RunState::Committed(path, _) = run else { continue };
-        match Chain::read(store, table, &path).await?.cut(moment) {
-            Ok(cut) => return Ok(cut),
-            Err(error) if error.kind() == Kind::NotFound => drop(refused.get_or_insert(error)),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(refused.unwrap_or_else(|| {
-        Error::new(Kind::NotFound, "find a committed backup")
-            .on(format!("of table `{}`", table.table))
-            .hint("`otsvault list` shows what is there, unfinished runs included")
-    }))
 }

@@ -111,3 +111,34 @@ async fn a_drill_gives_a_chain_back_at_its_end_and_at_its_base() {
         assert_eq!(tables, [TABLE], "seed {seed}");
     }
 }
+
+#[tokio::test]
+async fn two_moments_of_a_chain_differ_in_the_rows_that_changed_between_them() {
+    let (stage, client) = chain(9).await;
+    let vault = stage.vault_url();
+    let json = |ended: &Ended| -> serde_json::Value {
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr))
+    };
+    let before = json(&stage.run(&["delta", "ots://sandbox/t", &vault, "--json"]).await);
+    client.put_row(TABLE, &row(7_001, 1)).await.unwrap();
+    let after = json(&stage.run(&["delta", "ots://sandbox/t", &vault, "--json"]).await);
+    let side = |moment: &serde_json::Value| format!("{vault}#{TABLE}@{}", moment.as_str().unwrap());
+    let same = stage.run(&["diff", &side(&before["known_to"]), &side(&before["run"])]).await;
+    assert_eq!(same.code, Some(0), "{}{}", same.stdout, same.stderr);
+    let differ = stage.run(&["diff", &side(&before["run"]), &side(&after["run"]), "--json"]).await;
+    let differ = (differ.code, json(&differ));
+    assert_eq!(
+        (differ.0, &differ.1["added"], &differ.1["rows"][0]["key"][0]["integer"]),
+        (Some(5), &1.into(), &7_001.into())
+    );
+
+    let at = before["run"].as_str().unwrap();
+    let live = ["verify", &vault, "--level=live", "--against=ots://sandbox/t", "--json"];
+    assert_eq!(stage.run(&live).await.code, Some(0));
+    let earlier = stage.run(&[&live[..], &["--at", at]].concat()).await;
+    assert_eq!(earlier.code, Some(5), "{}{}", earlier.stdout, earlier.stderr);
+    let drilled = drill(&stage, &["--at", before["known_to"].as_str().unwrap()]).await;
+    assert_eq!(drilled.code, Some(0), "{}{}", drilled.stdout, drilled.stderr);
+    let never = stage.run(&[&live[..], &["--at", "2001-01-01T00:00:00Z"]].concat()).await;
+    assert_eq!(never.code, Some(7), "{}{}", never.stdout, never.stderr);
+}
