@@ -19,8 +19,8 @@ pub struct BackupOptions {
     /// A file is closed at the first page boundary past this size. Default 128 MiB. A killed run reads at most one
     /// open file per worker again.
     pub target_file_bytes: u64,
-    /// Rows per row group at most. Default 131,072: encoding and size are the same from 20,000 rows on, and a worker's
-    /// memory is as full after that many rows as it ever gets.
+    /// Rows per row group at most. Default 32,768: a worker's memory is as full after that many rows as it ever gets, so that a table of
+    /// a million rows takes as much as one of ten. 131,072 make `iot` 3 % smaller.
     pub row_group_rows: usize,
     /// Encoded bytes per row group at most; `None` takes what `memory_bytes` allows, up to 128 MiB. Never more than
     /// the memory allows.
@@ -59,7 +59,7 @@ impl Default for BackupOptions {
             concurrency: 0,
             memory_bytes: 512 << 20,
             target_file_bytes: 128 << 20,
-            row_group_rows: 1 << 17,
+            row_group_rows: 1 << 15,
             row_group_bytes: None,
             part_bytes: None,
             zstd_level: 1,

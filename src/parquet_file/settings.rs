@@ -20,7 +20,7 @@ pub struct WriterSettings {
     /// zstd level, 1 to 22. Default 1; 3 saves up to 6 % on text and next to nothing on numbers, and encodes about 20 %
     /// slower; 6 saves 2 % more for 40 % less speed.
     pub zstd_level: i32,
-    /// Rows per row group at most. Default 131,072.
+    /// Rows per row group at most. Default 32,768.
     pub row_group_rows: usize,
     /// Encoded bytes per row group at most, as estimated while it is open. Default 64 MiB. An open file holds that
     /// much memory.
@@ -38,7 +38,7 @@ impl Default for WriterSettings {
     fn default() -> WriterSettings {
         WriterSettings {
             zstd_level: 1,
-            row_group_rows: 1 << 17,
+            row_group_rows: 1 << 15,
             row_group_bytes: 64 << 20,
             data_page_bytes: 1 << 20,
             data_page_rows: 1 << 16,
