@@ -84,7 +84,8 @@ async fn mutants_are_errors_or_the_same_rows_and_never_a_panic() {
             (Ok(()), Some(finding)) => {
                 let row_sum = sum.map_or_else(String::new, |(_, row_sum)| row_sum.to_string());
                 let as_held = finding.contains(&format!("row-sum {row_sum}; its entry says"));
-                assert!(as_held || finding.contains("statistics"), "{what}");
+                // What is wrong beside the rows is found before anybody has added them up.
+                assert!(as_held || !finding.contains("its entry says 400"), "{what}");
             }
             (Err(error), _) => {
                 assert_eq!((error.kind(), sum.map_or(0, |(rows, _)| rows)), (Kind::Corrupt, 0), "{what}");
@@ -93,5 +94,6 @@ async fn mutants_are_errors_or_the_same_rows_and_never_a_panic() {
         }
     }
     println!("{found} of {MUTANTS} mutants were found, {refused} were not restored");
+    assert!(refused > found * 2 / 3, "{refused} of {found} were not restored");
     assert!(found > MUTANTS / 2, "{found} of {MUTANTS} mutants were found");
 }
