@@ -49,7 +49,9 @@ pub use journal::{read_journal, write_journal};
 pub use layout::{FileListId, RunObject, RunPath, TableObject, TablePath};
 pub use lease::{Lease, LeaseStatus, TIME_TO_LIVE as LEASE_TIME_TO_LIVE, lease_status};
 pub use lease_keeper::LeaseKeeper;
-pub use manifest::{Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals};
+pub use manifest::{
+    Compacted, Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals,
+};
 pub use restore_log::{
     CutBinding, DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,
 };

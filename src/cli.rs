@@ -4,6 +4,7 @@
 
 mod backup;
 mod cleanup;
+mod compact;
 mod connect;
 mod delta;
 #[cfg(feature = "sandbox")]
@@ -76,6 +77,8 @@ enum Command {
     List(list::ListArgs),
     /// Show the newest backup of a table: schema, files, sizes, key intervals
     Show(show::ShowArgs),
+    /// Fold the deltas of a table into a new base, without reading the table
+    Compact(compact::CompactArgs),
     /// Remove backups that a policy does not keep
     Expire(expire::ExpireArgs),
     /// Remove what dead runs left behind: stale uploads, orphans, runs that nobody goes on with
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
             Command::Delta(args) => return delta::run(*args, output, &shutdown).await,
             Command::Expire(args) => return expire::run(args, output, &shutdown).await,
             Command::Cleanup(args) => return cleanup::run(args, output, &shutdown).await,
+            Command::Compact(args) => return compact::run(args, output, &shutdown).await,
             Command::Restore(args) => return restore::run(*args, output, &shutdown).await,
             Command::RetryRejects(args) => return restore::retry(*args, output, &shutdown).await,
             Command::Verify(args) => return verify::run(*args, output, &shutdown).await,

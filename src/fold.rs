@@ -10,6 +10,7 @@
 //!   error, never a wrong row.
 
 mod ambiguous;
+mod base_rows;
 mod chain_records;
 mod folded_rows;
 mod record_set;
@@ -19,6 +20,7 @@ mod taking_apart;
 mod tests;
 
 pub use ambiguous::Ambiguous;
+pub use base_rows::BaseRows;
 pub use chain_records::{ChainRecords, RecordPart, Stretch};
 pub use folded_rows::FoldedRows;
 pub use record_set::{RecordSet, RecordSetBuilder};

@@ -13,6 +13,7 @@ pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod columnar;
+pub mod compact;
 pub mod credentials;
 pub mod delta;
 pub mod error;

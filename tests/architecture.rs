@@ -76,7 +76,7 @@ fn no_forbidden_arrow_is_used() {
     sources(&src(), &mut files);
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut faults = Vec::new();
-    let flows = ["backup", "delta", "restore", "retention", "verify"];
+    let flows = ["backup", "compact", "delta", "restore", "retention", "verify"];
     let pure = ["model", "plainbuffer", "columnar", "parquet_file"];
     for path in &files {
         let code = product_code(&fs::read_to_string(path).unwrap());

@@ -40,6 +40,7 @@ async fn the_help_of_every_command() {
         "diff",
         "expire",
         "cleanup",
+        "compact",
         "sandbox",
         "demo",
     ] {

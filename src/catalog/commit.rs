@@ -65,6 +65,7 @@ pub async fn prepare_commit(
         file_list: reference,
         totals: Totals::of(&entries),
         delta: delta.map(Box::new),
+        compacted: None,
     })
 }
 

@@ -85,7 +85,7 @@ impl Chain {
         // Until every position was open, a write can be in the scan and not among the records.
         let opened = first.from.iter().map(|shard| shard.caught_up_at).max();
         let scanned = first.to.iter().filter_map(|shard| time(shard.clock_us)).max();
-        let from = [Some(self.base.started_at), opened, scanned].into_iter().flatten().max()?;
+        let from = [self.scan_began(), opened, scanned].into_iter().flatten().max()?;
         (from <= to).then_some(Window { from, to })
     }
 
@@ -144,8 +144,10 @@ impl Chain {
             Moment::End | Moment::Run(_) => {
                 let own = self.base.delta.as_ref().map(|delta| &delta.stream);
                 let stream = ends().next_back().map(|(.., stream)| stream).or(own);
-                stream
-                    .map(|stream| stream.reached().unwrap_or(self.base.started_at).max(self.base.started_at))
+                stream.map(|stream| {
+                    let reached = stream.reached().unwrap_or(self.base.started_at);
+                    self.scan_began().map_or(reached, |began| began.max(reached))
+                })
             }
         };
         let own = self.base.delta.iter().map(|delta| (self.path.clone(), (**delta).clone()));
@@ -159,6 +161,11 @@ impl Chain {
             run: ends().next_back().map_or(&self.path.run, |(run, ..)| run).clone(),
             at,
         })
+    }
+
+    /// When the scan of the base began; `None` for one that was not scanned.
+    fn scan_began(&self) -> Option<Timestamp> {
+        self.base.compacted.is_none().then_some(self.base.started_at)
     }
 
     /// How many deltas may have records up to a clock. A delta's records are not before the clocks at which it begins, so all

@@ -147,6 +147,18 @@ pub struct Manifest {
     /// Delta 0, which makes the base exact: the Stream records from before the scan to after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delta: Option<Box<Delta>>,
+    /// The base was not scanned: it is what another chain was at the end of one of its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<Compacted>,
+}
+
+/// What a base was folded from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// The chain.
+    pub chain: RunId,
+    /// The last run of it that is in the base.
+    pub run: RunId,
 }
 
 impl std::ops::AddAssign for Totals {

@@ -10,13 +10,13 @@ use arrow::array::RecordBatch;
 use tokio::sync::OnceCell;
 
 use super::lanes::Unit;
-use crate::catalog::{FileEntry, Manifest, RunPath, UnitId};
+use crate::catalog::{FileEntry, UnitId};
 use crate::columnar::ColumnPlan;
-use crate::fold::{Ambiguous, FoldSettings, FoldedRows, RecordPart, Stretch};
+use crate::fold::{Ambiguous, BaseRows, FoldSettings, FoldedRows, RecordPart, Stretch};
 use crate::model::KeyRange;
-use crate::parquet_file::{Batches, ReadLimits};
+use crate::parquet_file::Batches;
 use crate::runtime::BytePermit;
-use crate::stored::{DataFile, Holds, Reading, UnitBytes};
+use crate::stored::{DataFile, UnitBytes};
 use crate::{Error, Kind, Result};
 
 /// Decoded bytes of a record batch, about. A batch becomes requests of two to four times its size.
@@ -24,15 +24,11 @@ pub(super) const BATCH_BYTES: u64 = 4 << 20;
 
 /// The rows of one base, or of a stretch of it.
 pub(super) struct RowSource {
-    path: RunPath,
-    entries: Arc<[FileEntry]>,
+    base: BaseRows,
     /// Places of the entries whose rows are wanted.
     stretch: Range<usize>,
-    /// The columns of its files.
-    pub plan: Arc<ColumnPlan>,
-    reading: Reading,
     fold: Option<Fold>,
-    open: Mutex<HashMap<usize, Weak<OnceCell<DataFile>>>>,
+    open: Mutex<HashMap<usize, Weak<OnceCell<Option<DataFile>>>>>,
 }
 
 /// What is folded into the rows.
@@ -41,8 +37,8 @@ pub(super) struct Fold {
     pub records: Stretch,
 }
 
-/// A file that stays open as long as somebody holds it. Never opened where an interval has no file.
-pub(super) type HeldFile = Arc<OnceCell<DataFile>>;
+/// A file that stays open as long as somebody holds it; none where an interval has no rows.
+pub(super) type HeldFile = Arc<OnceCell<Option<DataFile>>>;
 
 /// The rows of a unit, and the memory that the bytes of its row group take.
 pub(super) struct UnitBatches {
@@ -96,21 +92,18 @@ impl UnitBatchSource {
 
 impl RowSource {
     /// The rows of the entries at `stretch`.
-    pub(super) fn new(
-        path: &RunPath,
-        manifest: &Manifest,
-        entries: Arc<[FileEntry]>,
-        stretch: Range<usize>,
-        reading: Reading,
-        fold: Option<Fold>,
-    ) -> RowSource {
-        let plan = Arc::new(manifest.columns.clone());
-        RowSource { path: path.clone(), entries, stretch, plan, reading, fold, open: Mutex::default() }
+    pub(super) fn new(base: BaseRows, stretch: Range<usize>, fold: Option<Fold>) -> RowSource {
+        RowSource { base, stretch, fold, open: Mutex::default() }
+    }
+
+    /// The columns of its files.
+    pub(super) fn plan(&self) -> &Arc<ColumnPlan> {
+        self.base.plan()
     }
 
     /// Every row group that may have rows inside `range`, in key order.
     pub(super) fn units(&self, range: &KeyRange) -> Vec<Unit> {
-        let all = units(&self.entries, range, self.fold.is_some());
+        let all = units(self.base.entries(), range, self.fold.is_some());
         all.into_iter().filter(|unit| self.stretch.contains(&unit.entry)).collect()
     }
 
@@ -121,9 +114,8 @@ impl RowSource {
 
     /// Whether all rows of a unit are inside `range`.
     pub(super) fn is_inside(&self, unit: &Unit, range: &KeyRange) -> bool {
-        self.entries
-            .get(unit.entry)
-            .is_some_and(|entry| entry.range.start >= range.start && entry.range.end <= range.end)
+        let entry = self.base.entries().get(unit.entry);
+        entry.is_some_and(|entry| entry.range.start >= range.start && entry.range.end <= range.end)
     }
 
     /// The file of a unit. Opened once, however many ask for it at the same time.
@@ -131,9 +123,6 @@ impl RowSource {
     /// # Errors
     /// [`Kind::Corrupt`] if its SHA-256 is not the one in the file list, or it is no such file.
     pub(super) async fn file(&self, unit: &Unit) -> Result<HeldFile> {
-        let missing = || Error::new(Kind::Internal, "open a data file").because("it is not in the file list");
-        let entry = self.entries.get(unit.entry).ok_or_else(missing)?;
-        let Some(stored) = &entry.file else { return Ok(HeldFile::default()) };
         let held = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.retain(|_, file| file.strong_count() > 0);
@@ -146,44 +135,26 @@ impl RowSource {
                 }
             }
         };
-        let path = self.path.data_file(entry.id);
-        let open = || self.reading.open(path, stored, &self.plan, Holds::Rows, entry.rows);
-        held.get_or_try_init(open).await?;
+        held.get_or_try_init(|| self.base.open(unit.entry)).await?;
         Ok(held)
     }
 
     /// The rows of a unit, whose file is open.
     pub(super) async fn batches(&self, held: &HeldFile, unit: &Unit) -> Result<UnitBatches> {
-        let stored = match held.get() {
-            Some(file) => Some(file.batches(unit.id.row_group as usize).await?),
-            None => None,
-        };
-        match (&self.fold, stored) {
-            (None, Some(UnitBytes { batches, permit })) => {
+        let closed = || Error::new(Kind::Internal, "read a row group").because("its file is not open");
+        let file = held.get().and_then(Option::as_ref);
+        let piece = unit.id.row_group as usize;
+        match &self.fold {
+            None => {
+                let UnitBytes { batches, permit } = file.ok_or_else(closed)?.batches(piece).await?;
                 Ok(UnitBatches { rows: UnitBatchSource::Stored(Box::new(batches)), permit })
             }
-            (None, None) => {
-                Err(Error::new(Kind::Internal, "read a row group").because("its file is not open"))
-            }
-            (Some(fold), stored) => {
-                let range = self.interval(held, unit).await?;
-                let (batches, permit) = match stored {
-                    Some(UnitBytes { batches, permit }) => (Some(batches), permit),
-                    None => (None, None),
-                };
-                let base = Box::new(batches.into_iter().flatten());
-                let rows = FoldedRows::new(base, self.plan.clone(), fold.settings, range);
+            Some(fold) => {
+                let interval = self.base.interval(file, unit.entry, piece).await?;
+                let (rows, permit) = self.base.folded(file, piece, interval, fold.settings).await?;
                 Ok(UnitBatches { rows: UnitBatchSource::Folded(Box::new(rows)), permit })
             }
         }
-    }
-
-    /// The keys that belong to a unit, all of its file's where it is the only one: from its first row to the first of the next row group.
-    async fn interval(&self, held: &HeldFile, unit: &Unit) -> Result<KeyRange> {
-        let missing = || Error::new(Kind::Internal, "fold rows").because("the unit is not in the file list");
-        let whole = &self.entries.get(unit.entry).ok_or_else(missing)?.range;
-        let Some(file) = held.get() else { return Ok(whole.clone()) };
-        file.interval(unit.id.row_group as usize, whole).await
     }
 
     /// The records that are folded into the rows from the start of `wanted` on.
@@ -201,14 +172,11 @@ pub(super) fn units(entries: &[FileEntry], range: &KeyRange, without_file: bool)
         if entry.range.start >= range.end || entry.range.end <= range.start {
             continue;
         }
-        let (row_groups, rows) = match &entry.file {
-            // A list that claims more is found out when the file is opened.
-            Some(file) => (
-                file.row_groups.min(ReadLimits::default().row_groups),
-                entry.rows / file.row_groups.max(1) as u64,
-            ),
-            None => (usize::from(without_file), 0),
-        };
+        if entry.file.is_none() && !without_file {
+            continue;
+        }
+        let row_groups = BaseRows::pieces(entry);
+        let rows = entry.rows / row_groups.max(1) as u64;
         for row_group in 0..row_groups {
             let id = UnitId { file: entry.id, row_group: u32::try_from(row_group).unwrap_or(u32::MAX) };
             units.push(Unit { id, entry: index, rows });

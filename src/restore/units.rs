@@ -130,7 +130,7 @@ async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<Sent
     let only = work.only.as_ref().and_then(|only| only.get(&unit.id)).map(|retry| retry.rows.clone());
     let mut rows = UnitRows::new(
         batches.rows,
-        work.source.plan.clone(),
+        work.source.plan().clone(),
         work.writer.selection.clone(),
         work.writer.requests(),
         range,
@@ -230,14 +230,14 @@ async fn end_unit(work: &Work, unit: UnitId, mut sent: SentUnit) -> Result<RowCo
     }
     let Outcome { rows, mut rejects, assigned } = sent.outcome;
     if !assigned.is_empty() {
-        let bytes = mapping::encode(&work.source.plan, &sent.old_keys, &assigned)?;
+        let bytes = mapping::encode(work.source.plan(), &sent.old_keys, &assigned)?;
         work.log.write_file(&work.log.mapping(unit), bytes).await?;
     }
     let path = work.log.rejects(unit);
     let retry = work.only.as_ref().and_then(|only| only.get(&unit));
     if !rejects.is_empty() {
         rejects.sort_by_key(|reject| reject.number);
-        let plan = work.source.plan.clone();
+        let plan = work.source.plan().clone();
         let bytes = work.writer.cpu.run(move || rejects::encode(&plan, unit, &rejects)).await??;
         work.log.write_file(&path, bytes).await?;
     }

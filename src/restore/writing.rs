@@ -13,7 +13,7 @@ use super::writer::Writer;
 use super::{OnConflict, RestoreOptions, Runtime};
 use crate::Result;
 use crate::catalog::{RestoreLog, RowCounts, UnitId};
-use crate::fold::ChainRecords;
+use crate::fold::{BaseRows, ChainRecords};
 use crate::model::KeyRange;
 use crate::runtime::ByteBudget;
 use crate::stored::Reading;
@@ -90,6 +90,7 @@ impl Prepared {
         };
         let files = ByteBudget::new(shares.files);
         let of_base = reading(shares.files / shares.lanes as u64, &files, &files);
+        let base = BaseRows::new(&self.path, &self.manifest, self.entries.clone(), of_base);
         let records = match &self.fold {
             None => None,
             Some(_) => {
@@ -115,14 +116,7 @@ impl Prepared {
                 }
                 _ => None,
             };
-            let source = RowSource::new(
-                &self.path,
-                &self.manifest,
-                self.entries.clone(),
-                stretch,
-                of_base.clone(),
-                fold,
-            );
+            let source = RowSource::new(base.clone(), stretch, fold);
             rows += write_all(Arc::new(self.work(attempt, &shares, source, rows.rejected))).await?;
         }
         Ok(rows)

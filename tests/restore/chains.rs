@@ -21,14 +21,14 @@ use crate::stage::{On, Stage};
 
 const IDS: i64 = 400;
 
-fn seeds(count: u64) -> Vec<u64> {
+pub fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("CHAIN_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
         None => (0..count).map(|_| rand::random()).collect(),
     }
 }
 
-fn records(random: &mut StdRng, count: usize) -> Vec<Record> {
+pub fn records(random: &mut StdRng, count: usize) -> Vec<Record> {
     (0..count).map(|_| any_record(random, IDS)).collect()
 }
 
@@ -54,7 +54,7 @@ async fn scanned(on: On, random: &mut StdRng) -> Play {
 }
 
 /// The same with records before the end of the scan and two deltas.
-async fn chain(on: On, random: &mut StdRng) -> (Play, ChainWriter) {
+pub async fn chain(on: On, random: &mut StdRng) -> (Play, ChainWriter) {
     let play = scanned(on, random).await;
     let table = table_of(&play, "own");
     let first = records(random, 150);
@@ -66,7 +66,7 @@ async fn chain(on: On, random: &mut StdRng) -> (Play, ChainWriter) {
     (play, chain)
 }
 
-fn to(moment: Moment) -> RestoreOptions {
+pub fn to(moment: Moment) -> RestoreOptions {
     RestoreOptions { to: moment, ..Play::options() }
 }
 

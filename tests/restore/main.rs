@@ -7,6 +7,7 @@ mod stage;
 mod chain;
 mod chains;
 mod command;
+mod compacted;
 mod drill;
 mod guards;
 mod play;
