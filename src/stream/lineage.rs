@@ -39,6 +39,17 @@ impl Lineage {
         shards
     }
 
+    /// Whether everything that came of a shard is known: both sides of a split, or what it was merged into.
+    pub fn is_succeeded(&self, id: &str) -> bool {
+        let children = self.shards.values().filter(|shard| shard.parents.iter().any(|parent| parent == id));
+        let (mut count, mut is_merged) = (0, false);
+        for child in children {
+            count += 1;
+            is_merged |= child.parents.len() > 1;
+        }
+        count > 1 || is_merged
+    }
+
     /// One shard.
     pub fn shard(&self, id: &str) -> Option<&ShardProgress> {
         self.shards.get(id)
@@ -199,6 +210,20 @@ mod tests {
 
     fn rank(lineage: &Lineage, id: &str) -> u64 {
         lineage.shard(id).unwrap().rank
+    }
+
+    #[test]
+    fn a_shard_is_succeeded_when_both_sides_of_its_split_or_what_it_was_merged_into_are_known() {
+        let mut lineage = Lineage::new();
+        lineage
+            .list(&[shard("a", &[]), shard("b", &["a"]), shard("x", &[]), shard("y", &[])], at(1))
+            .unwrap();
+        assert!(!lineage.is_succeeded("a"), "there is another side");
+        let more = [shard("c", &["a"]), shard("z", &["x", "y"])];
+        let all = [shard("a", &[]), shard("b", &["a"]), shard("x", &[]), shard("y", &[])];
+        lineage.list(&[&all[..], &more].concat(), at(2)).unwrap();
+        let succeeded = ["a", "x", "y", "b", "z"].map(|id| lineage.is_succeeded(id));
+        assert_eq!(succeeded, [true, true, true, false, false]);
     }
 
     #[test]

@@ -227,14 +227,14 @@ impl StreamReader {
             (shard, sent, client.get_stream_record(table, &iterator, None).await)
         });
         let mut pages = asked.buffer_unordered(self.pages_in_flight);
-        let (mut anything, mut closed) = (false, false);
+        let (mut anything, mut closed) = (false, Vec::new());
         while let Some((shard, sent, page)) = pages.next().await {
             match page {
                 Ok(page) => {
                     let is_closed = page.position == ShardPosition::Closed;
                     let more = matches!(page.position, ShardPosition::More(_));
-                    closed |= is_closed;
                     anything |= self.absorb(&shard, sent, page, sink).await? > 0 || is_closed || more;
+                    closed.extend(is_closed.then_some(shard));
                 }
                 Err(error) if error.kind() == Kind::Gap => {
                     self.search_again(&shard, error).await?;
@@ -244,7 +244,8 @@ impl StreamReader {
             }
         }
         drop(pages);
-        if closed {
+        // Those that were listed together with what came of them are not asked for again: a Stream may be many splits ahead.
+        if closed.iter().any(|shard| !self.lineage.is_succeeded(shard)) {
             self.list().await?;
         }
         self.alarm.look(self.retention_used());
