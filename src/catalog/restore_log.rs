@@ -221,6 +221,25 @@ impl RestoreLog {
         RestoreLog::at(store, root, binding, attempts.max(1))
     }
 
+    /// The first of `bindings` of which an attempt under `root` has begun and not come to its end. Costs a list, and two small reads
+    /// for each that is there.
+    pub async fn unfinished(
+        store: &Arc<dyn UploadStore>,
+        root: &Path,
+        bindings: impl IntoIterator<Item = RestoreBinding>,
+    ) -> Result<Option<RestoreBinding>> {
+        let there = child_names(&**store, &root.clone().join("restore")).await?;
+        for binding in bindings {
+            if there.contains(&binding.id()?) {
+                let log = RestoreLog::newest(store, root, &binding).await?;
+                if log.started().await?.is_some() && log.finished().await?.is_none() {
+                    return Ok(Some(binding));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// The place of an attempt after all others.
     pub async fn another(
         store: &Arc<dyn UploadStore>,

@@ -13,8 +13,8 @@ use super::selection::Selection;
 use super::source::units;
 use super::{Job, Restored, moment, target};
 use crate::catalog::{
-    Consistency, Cut, CutBinding, FileEntry, FinishedRestore, Manifest, RestoreBinding, RestoreLog,
-    RowCounts, RunPath, StartedRestore, Vault, read_file_list,
+    Consistency, Cut, CutBinding, Delta, FileEntry, FinishedRestore, Manifest, Moment, RestoreBinding,
+    RestoreLog, RowCounts, RunId, RunPath, StartedRestore, Vault, read_file_list,
 };
 use crate::fold::{FoldSettings, TimeToLive};
 use crate::model::{KeyPart, KeyRange, TableDefinition, TableOptions};
@@ -182,9 +182,37 @@ impl Prepared {
             time_to_live: options.time_to_live,
             columns,
         };
+        if let Some(run) = prepared.begun_earlier(client, vault, job, options).await? {
+            tracing::info!(%run, target = job.target, "the chain has grown since the restore began, which goes on as it began");
+            let options = RestoreOptions { to: Moment::Run(run), ..options.clone() };
+            return Box::pin(Prepared::look(client, vault, job, &options)).await;
+        }
         prepared.found = prepared.look_at_target(client, vault, job, options).await?;
         prepared.again = options.again && !matches!(prepared.found, Found::Unfinished { .. });
         Ok(prepared)
+    }
+
+    /// Up to which run an unfinished restore of the same chain to its end goes, when the chain has grown since it began.
+    async fn begun_earlier(
+        &self,
+        client: &TableStore,
+        vault: &Vault,
+        job: &Job,
+        options: &RestoreOptions,
+    ) -> Result<Option<RunId>> {
+        let is_open = options.run.is_none() && options.to == Moment::End && !options.again;
+        if !is_open || self.cut.deltas.len() < 2 {
+            return Ok(None);
+        }
+        let Some(there) = target::describe(client, &job.target).await? else { return Ok(None) };
+        let binding = self.binding(client, &there.definition);
+        let up_to = |(path, _): &(RunPath, Delta)| {
+            let cut = binding.cut.clone().map(|cut| CutBinding { run: path.run.clone(), ..cut });
+            RestoreBinding { cut, ..binding.clone() }
+        };
+        let root = self.root(job, vault);
+        let begun = RestoreLog::unfinished(&root.0, &root.1, self.cut.deltas.iter().rev().map(up_to)).await?;
+        Ok(begun.and_then(|binding| binding.cut).map(|cut| cut.run).filter(|run| *run != self.cut.run))
     }
 
     async fn look_at_target(

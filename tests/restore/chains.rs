@@ -143,8 +143,10 @@ async fn a_part_of_the_keys_some_columns_and_the_newest_versions_alone() {
 async fn an_interrupted_restore_of_a_chain_goes_on_and_refused_rows_are_written_again() {
     let seed = seeds(1)[0];
     println!("CHAIN_SEED={seed}");
-    let (play, chain) = chain(On::Oss, &mut StdRng::seed_from_u64(seed)).await;
-    let end = chain.states.last().unwrap();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (play, mut chain) = chain(On::Oss, &mut random).await;
+    let end = &chain.states.last().unwrap().clone();
+    let run = chain.runs.last().unwrap().0.clone();
     play.stage
         .fault(Rule::new(Action::Delay(Duration::from_millis(40))).on(Service::TableStore, "BatchWriteRow"));
     let (vault, job, running) = (play.stage.vault().await, play.job("own", "copy").await, runtime());
@@ -163,10 +165,14 @@ async fn an_interrupted_restore_of_a_chain_goes_on_and_refused_rows_are_written_
             .on(Service::TableStore, "BatchWriteRow/row")
             .when(When::Every(7)),
     );
+    // Meanwhile the chain grew: what was begun goes on as it began.
+    chain.follow(&records(&mut random, 50)).await;
     let rest = play.restore("own", "copy", &options).await.unwrap();
     assert!(rest.rows.rejected > 0 && rest.rows.all() == end.len() as u64, "{:?}", rest.rows);
     play.stage.sandbox.faults().clear();
-    let retried = play.retry("own", "copy", &options).await.unwrap();
+    assert_eq!(rest.run, run);
+    let began = RestoreOptions { to: Moment::Run(run), ..options };
+    let retried = play.retry("own", "copy", &began).await.unwrap();
     assert_eq!((retried.rows.rejected, retried.rows.all()), (0, end.len() as u64), "CHAIN_SEED={seed}");
     assert!(table_of(&play, "copy") == *end, "CHAIN_SEED={seed}");
 }
