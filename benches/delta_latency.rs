@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use otsvault::backup::{self, BackupOptions, backup};
 use otsvault::catalog::Vault;
 use otsvault::credentials::Credentials;
-use otsvault::delta::{Appended, DeltaOptions, Runtime, follow};
+use otsvault::delta::{DeltaOptions, FollowEvent, Runtime, follow};
 use otsvault::model::{
     Cell, PrimaryKeyColumn, PrimaryKeyType, PrimaryKeyValue, ReservedThroughput, Row, Stream,
     TableDefinition, TableOptions, Value,
@@ -64,7 +64,8 @@ async fn main() {
     let (mut latencies, mut deltas) = (Vec::<f64>::new(), 0);
     let options = DeltaOptions { every, ..DeltaOptions::default() };
     let runtime = Runtime { cpu, shutdown: shutdown.clone() };
-    let committed = |appended: &Appended| {
+    let tell = |event: FollowEvent<'_>| {
+        let FollowEvent::Committed(appended) = event else { return Ok(()) };
         let acknowledged = acknowledged.lock().expect("nobody panicked");
         let upto = latencies.len() + appended.manifest.delta.totals.records as usize;
         // A record may be read before its writer has its answer.
@@ -87,7 +88,7 @@ async fn main() {
         tokio::time::sleep(every * 2).await;
         shutdown.request(Signal::Terminate);
     };
-    let followed = follow(&client, TABLE, &vault, &options, &runtime, committed);
+    let followed = follow(&client, TABLE, &vault, &options, &runtime, tell);
     let (followed, ()) = tokio::join!(followed, writes);
     followed.expect("it is followed to the end");
     let writes = acknowledged.lock().expect("nobody panicked").len();

@@ -12,7 +12,7 @@ mod follow;
 mod options;
 
 pub use appender::Appended;
-pub use follow::follow;
+pub use follow::{FollowEvent, FollowStatus, follow};
 pub use options::DeltaOptions;
 
 use crate::catalog::Vault;

@@ -153,7 +153,7 @@ async fn discard_overlaps(
     run: &RunPath,
     mut entries: Vec<FileEntry>,
 ) -> Result<Vec<FileEntry>> {
-    entries.sort_by(|a, b| (&a.range.start, &b.range.end).cmp(&(&b.range.start, &a.range.end)));
+    entries.sort_by(|a, b| (&a.range.start, &b.range.end, a.id).cmp(&(&b.range.start, &a.range.end, b.id)));
     let mut kept: Vec<FileEntry> = Vec::with_capacity(entries.len());
     for entry in entries {
         if kept.last().is_none_or(|last| last.range.end <= entry.range.start) {

@@ -1,5 +1,8 @@
 //! `otsvault delta`.
 
+mod metrics;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use super::tables::is_name;
 use super::{Output, print_json_line, print_line, size};
 use crate::backup::{self, BackupOptions, WantedConsistency};
 use crate::catalog::{DeltaTotals, Vault};
-use crate::delta::{Appended, DeltaOptions, Runtime, delta, follow};
+use crate::delta::{Appended, DeltaOptions, FollowEvent, Runtime, delta, follow};
 use crate::runtime::{CpuPool, Progress, Shutdown};
 use crate::tablestore::TableStore;
 use crate::{Error, Kind, Result};
@@ -48,6 +51,9 @@ pub(super) struct DeltaArgs {
     /// With --follow: append as soon as so much is new
     #[arg(long, default_value = "32MiB", value_parser = size::parse, value_name = "SIZE")]
     flush_size: u64,
+    /// With --follow: serve lag, retention and counts as Prometheus metrics on this address, such as 127.0.0.1:9184
+    #[arg(long, value_name = "ADDRESS", requires = "follow")]
+    metrics: Option<SocketAddr>,
     /// What to do when records are gone that no backup holds: fail; mark the gap in the vault and fail; or make a new full base at once
     #[arg(long, default_value = "fail", value_name = "WHAT")]
     on_gap: OnGap,
@@ -110,11 +116,23 @@ pub(super) async fn run(args: DeltaArgs, output: Output, shutdown: &Shutdown) ->
     let vault = args.store.open(&args.vault, &args.keys).await?;
     let runtime = Runtime { cpu: CpuPool::new(0)?, shutdown: shutdown.clone() };
     let table = args.source.table.as_str();
+    if let Some(address) = args.metrics {
+        metrics::serve(address)?;
+    }
     loop {
         let outcome = match args.follow {
             true => {
-                let each = |appended: &Appended| say(table, vault.url(), appended, output);
-                follow(&client, table, &vault, &options, &runtime, each).await
+                let tell = |event: FollowEvent<'_>| match event {
+                    FollowEvent::Looked(status) => {
+                        metrics::looked(table, status);
+                        Ok(())
+                    }
+                    FollowEvent::Committed(appended) => {
+                        metrics::committed(table, appended);
+                        say(table, vault.url(), appended, output)
+                    }
+                };
+                follow(&client, table, &vault, &options, &runtime, tell).await
             }
             false => match delta(&client, table, &vault, &options, &runtime).await {
                 Ok(appended) => say(table, vault.url(), &appended, output),

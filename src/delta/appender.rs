@@ -1,10 +1,11 @@
 //! Appends deltas to one chain, one after the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::DeltaOptions;
+use super::{DeltaOptions, FollowStatus};
 use crate::catalog::{
     Chain, ChainGap, DeltaManifest, FORMAT_VERSION, LeaseKeeper, Link, RunId, RunKind, RunPath, RunState,
     ShardPlace, ShardProgress, Source, TOOL, TablePath, Vault, find_runs, hidden_runs, prepare_delta,
@@ -103,7 +104,7 @@ impl<'a> Appender<'a> {
 
     /// Reads everything that is committed to the table by now.
     pub(super) async fn drain(&mut self) -> Result<()> {
-        let now = Fence::now(std::time::Duration::ZERO);
+        let now = Fence::now(Duration::ZERO);
         let drained = self.reader.drain(now, &mut self.next.files).await;
         self.or_mark(drained).await.map(drop)
     }
@@ -134,12 +135,19 @@ impl<'a> Appender<'a> {
 
     /// Whether the places that are committed have to be written down again: they age even if nothing happens.
     pub(super) fn is_aging(&self) -> bool {
-        let Some(hours) = self.chain.end().map(|end| i64::from(end.expiration_hours)) else { return false };
-        let open = self.from.iter().filter(|shard| shard.place != ShardPlace::Closed);
-        let oldest = open.map(|shard| shard.caught_up_at).min();
-        oldest.is_some_and(|oldest| {
-            Timestamp::now().duration_since(oldest).as_secs() > hours * 3600 / IDLE_SHARE
-        })
+        let hours = self.chain.end().map_or(0, |end| end.expiration_hours);
+        is_aging(&self.from, hours, Timestamp::now())
+    }
+
+    /// Where things stand.
+    pub(super) fn status(&self) -> FollowStatus {
+        let known_to = self.chain.end().and_then(|end| end.reached());
+        FollowStatus {
+            lag: known_to
+                .map(|known| Duration::try_from(Timestamp::now().duration_since(known)).unwrap_or_default()),
+            retention_used: self.reader.retention_used(),
+            waiting_records: self.next.files.records(),
+        }
     }
 
     /// Commits what was read, and begins the next delta.
@@ -222,6 +230,14 @@ impl NextRun {
     }
 }
 
+/// Whether the oldest of these places has passed [`IDLE_SHARE`] of the retention.
+fn is_aging(places: &[ShardProgress], retention_hours: i32, now: Timestamp) -> bool {
+    let open = places.iter().filter(|shard| shard.place != ShardPlace::Closed);
+    let oldest = open.map(|shard| shard.caught_up_at).min();
+    let most = i64::from(retention_hours) * 3600 / IDLE_SHARE;
+    oldest.is_some_and(|oldest| now.duration_since(oldest).as_secs() > most)
+}
+
 /// Writes a gap down behind the last run of the chain, where that is asked for. Gives the error back, whatever becomes of that.
 async fn mark(vault: &Vault, chain: &Chain, options: &DeltaOptions, error: Error) -> Error {
     if error.kind() != Kind::Gap || !options.mark_gaps {
@@ -255,4 +271,28 @@ fn no_base(table: &TablePath) -> Error {
         .on(format!("of table `{}`", table.table))
         .because("a delta follows one, and the vault has none")
         .hint("make one: `otsvault backup`, of a table with a Stream (`--enable-stream HOURS` enables it)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_age_after_a_tenth_of_the_retention_unless_their_shards_are_read_to_the_end() {
+        let shard = |minutes: i64, place| ShardProgress {
+            shard_id: "s".to_owned(),
+            parents: Vec::new(),
+            rank: 0,
+            ordinal: 0,
+            clock_us: 0,
+            last: None,
+            caught_up_at: Timestamp::from_second(minutes * 60).unwrap(),
+            place,
+        };
+        let now = Timestamp::from_second(1_000 * 60).unwrap();
+        let open = |minutes| shard(minutes, ShardPlace::Iterator("i".to_owned()));
+        assert!(!is_aging(&[open(1_000), open(860)], 24, now), "140 of 144 minutes");
+        assert!(is_aging(&[open(1_000), open(850)], 24, now), "150 of 144 minutes");
+        assert!(!is_aging(&[open(1_000), shard(0, ShardPlace::Closed)], 24, now));
+    }
 }

@@ -22,8 +22,28 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What was read and is not committed is committed within this time after a stop was asked for, or read again by the next run.
 const STOP_TIME: Duration = Duration::from_secs(8);
 
+/// What [`follow`] tells while it works.
+#[derive(Debug)]
+pub enum FollowEvent<'a> {
+    /// Every shard was asked, and this is where things stand.
+    Looked(FollowStatus),
+    /// A delta is committed.
+    Committed(&'a Appended),
+}
+
+/// Where following stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FollowStatus {
+    /// Time since the moment up to which everything is committed to the vault; `None` where no such moment is known.
+    pub lag: Option<Duration>,
+    /// Share of the Stream's retention that has passed since all of it was read: at 1 records are lost.
+    pub retention_used: f64,
+    /// Records that are read and not committed.
+    pub waiting_records: u64,
+}
+
 /// Follows the Stream of a table: appends a delta every [`DeltaOptions::every`] if there are records, earlier when there are many, and now and then
-/// without records before the places age. `committed` is told of each. Waits out services that are throttling or away, and
+/// without records before the places age. `tell` hears of each, and of every look at the Stream. Waits out services that are throttling or away, and
 /// goes on from the last commit then.
 ///
 /// Ends well when a stop is asked for.
@@ -36,13 +56,13 @@ pub async fn follow(
     vault: &Vault,
     options: &DeltaOptions,
     runtime: &Runtime,
-    mut committed: impl FnMut(&Appended) -> Result<()>,
+    mut tell: impl FnMut(FollowEvent<'_>) -> Result<()>,
 ) -> Result<()> {
     options.check()?;
     let mut wait = FIRST_WAIT;
     loop {
         let before = Instant::now();
-        let error = match follow_once(client, table, vault, options, runtime, &mut committed).await {
+        let error = match follow_once(client, table, vault, options, runtime, &mut tell).await {
             Ok(()) => return Ok(()),
             Err(error) if may_pass(&error) => error,
             Err(error) => return Err(error),
@@ -68,7 +88,7 @@ async fn follow_once(
     vault: &Vault,
     options: &DeltaOptions,
     runtime: &Runtime,
-    committed: &mut impl FnMut(&Appended) -> Result<()>,
+    tell: &mut impl FnMut(FollowEvent<'_>) -> Result<()>,
 ) -> Result<()> {
     let shutdown = &runtime.shutdown;
     let opened = Appender::open(client, table, vault, options, &runtime.cpu);
@@ -77,7 +97,7 @@ async fn follow_once(
         _ = shutdown.wait() => return Ok(()),
         opened = opened => opened?,
     };
-    let outcome = append_until_stopped(&mut appender, options, runtime, committed).await;
+    let outcome = append_until_stopped(&mut appender, options, runtime, tell).await;
     appender.close().await;
     outcome
 }
@@ -86,16 +106,17 @@ async fn append_until_stopped(
     appender: &mut Appender<'_>,
     options: &DeltaOptions,
     runtime: &Runtime,
-    committed: &mut impl FnMut(&Appended) -> Result<()>,
+    tell: &mut impl FnMut(FollowEvent<'_>) -> Result<()>,
 ) -> Result<()> {
     let shutdown = &runtime.shutdown;
     let pause = (options.every / LOOKS).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut due = Instant::now() + options.every;
     while shutdown.requested().is_none() {
         let anything = appender.pass().await?;
+        tell(FollowEvent::Looked(appender.status()))?;
         let is_due = Instant::now() >= due && (appender.has_records() || appender.is_aging());
         if is_due || appender.is_full() {
-            committed(&appender.commit().await?)?;
+            tell(FollowEvent::Committed(&appender.commit().await?))?;
             due = Instant::now() + options.every;
         } else if !anything {
             tokio::select! {
@@ -108,7 +129,7 @@ async fn append_until_stopped(
         return Ok(());
     }
     match timeout(STOP_TIME, appender.commit()).await {
-        Ok(last) => committed(&last?),
+        Ok(last) => tell(FollowEvent::Committed(&last?)),
         Err(_) => {
             tracing::warn!("the last records were not committed in time; the next run reads them again");
             Ok(())

@@ -27,7 +27,7 @@ pub type BaseBatches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// The rows of an interval of keys at one moment, as record batches in key order.
 ///
 /// Records come in as sets: [`FoldedRows::feed`] one, take batches until there are none, and feed the next as long as
-/// [`FoldedRows::wants`] names an interval. A batch has at most the rows of one batch of the base and [`MADE_ROWS`] others.
+/// [`FoldedRows::wants`] names an interval. A batch has at most the rows of one batch of the base and 8,192 others.
 pub struct FoldedRows {
     base: BaseBatches,
     plan: Arc<ColumnPlan>,

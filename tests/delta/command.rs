@@ -8,6 +8,7 @@ use otsvault::tablestore::{StreamSetting, TableStore, TableUpdate};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::exact::{changes, oracle};
 use crate::second_opinion::{batches_of, chain_of, differing, fold};
@@ -125,6 +126,41 @@ async fn following_commits_what_it_read_when_it_is_stopped_and_waits_out_a_servi
     assert_whole(&stage, 4).await;
     // The lease is free: nobody has to wait for it.
     assert_eq!(stage.run(&["delta", SOURCE, &vault]).await.code, Some(0));
+}
+
+/// What is served at `/metrics` of an address, once somebody listens there.
+async fn scrape(address: &str) -> std::io::Result<String> {
+    let mut connection = tokio::net::TcpStream::connect(address).await?;
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+#[tokio::test]
+async fn a_follower_serves_its_lag_and_the_retention_that_is_used() {
+    let mut random = StdRng::seed_from_u64(7);
+    let (stage, _client) = followed(&mut random).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (vault, address) = (stage.vault_url(), format!("127.0.0.1:{port}"));
+    let arguments = ["delta", SOURCE, &vault, "--follow", "--every=100ms", "--metrics", &address];
+    let mut child = stage.program(&arguments).spawn().unwrap();
+    let scraped = async {
+        loop {
+            let text = scrape(&address).await.unwrap_or_default();
+            if text.contains("otsvault_deltas_total{table=\"t\"} 1") {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(30), scraped).await.expect("metrics are served");
+    child.kill().await.unwrap();
+    for name in
+        ["otsvault_delta_lag_seconds", "otsvault_delta_retention_used_ratio", "otsvault_delta_records_total"]
+    {
+        assert!(text.contains(name), "{text}");
+    }
 }
 
 #[tokio::test]
