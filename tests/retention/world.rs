@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use otsvault::catalog::{
-    FileEntry, FileId, Manifest, ReadCost, RunId, RunPath, StartedRun, StoredFile, TablePath, Vault,
+    FileEntry, FileId, Manifest, ReadCost, RunId, RunPath, Source, StartedRun, StoredFile, TablePath, Vault,
     hide_run, prepare_commit, publish, write_journal,
 };
 use otsvault::model::{KeyPart, KeyRange, PrimaryKey, RowSum};
@@ -60,7 +60,7 @@ impl World {
             tool: from.tool,
             chain: run.clone(),
             run,
-            source: from.source,
+            source: Source { instance: self.table.instance.clone(), ..from.source },
             table: from.table,
             key_range: KeyRange::all(3),
             projection: None,
