@@ -5,6 +5,8 @@
 //! delete of one version: which versions a column has left then can depend on versions that were trimmed, which neither a scan nor
 //! the Stream shows. Such a row is [ambiguous](RowImage::is_ambiguous).
 
+use smallvec::SmallVec;
+
 use super::{Cell, CellOp, RecordType, Row, StreamRecord, Value};
 
 /// The options of a table that decide what a record does.
@@ -25,11 +27,14 @@ pub struct RowImage<'a> {
     ambiguous: bool,
 }
 
+/// Most columns have one.
+type Versions<'a> = SmallVec<[(i64, Value<'a>); 1]>;
+
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Column<'a> {
     name: &'a str,
     /// Newest first, at most one per timestamp.
-    versions: Vec<(i64, Value<'a>)>,
+    versions: Versions<'a>,
     /// It may have versions that nobody saw.
     has_past: bool,
     /// A version was trimmed since it was last reset.
@@ -46,7 +51,8 @@ impl<'a> RowImage<'a> {
 
     /// A row as a scan saw it: puts with timestamps, by name ascending and newest first.
     pub fn seen(row: &Row<'a>) -> RowImage<'a> {
-        let mut image = RowImage { exists: true, has_past: true, ..RowImage::default() };
+        let columns = Vec::with_capacity(row.cells.len());
+        let mut image = RowImage { exists: true, has_past: true, columns, ..RowImage::default() };
         for cell in &row.cells {
             if let (Some(value), Some(timestamp)) = (cell.value, cell.timestamp) {
                 put(&mut image.column(cell.name).versions, timestamp, value);
@@ -99,7 +105,12 @@ impl<'a> RowImage<'a> {
     }
 
     fn column(&mut self, name: &'a str) -> &mut Column<'a> {
-        let at = match self.columns.binary_search_by(|column| column.name.cmp(name)) {
+        // Cells come by name.
+        let found = match self.columns.last() {
+            Some(last) if last.name < name => Err(self.columns.len()),
+            _ => self.columns.binary_search_by(|column| column.name.cmp(name)),
+        };
+        let at = match found {
             Ok(at) => at,
             Err(at) => {
                 let has_past = self.has_past;
@@ -122,16 +133,19 @@ impl<'a> RowImage<'a> {
 
     /// The cells, by name ascending and newest first, without those older than `horizon_ms`; `None` where there is no row.
     pub fn cells(&self, horizon_ms: i64) -> Option<Vec<Cell<'a>>> {
-        let of_column = |column: &Column<'a>| {
-            let name = column.name;
-            let alive = column.versions.iter().filter(move |(at, _)| *at >= horizon_ms);
-            alive.map(move |(at, value)| Cell::put(name, *value, Some(*at))).collect::<Vec<_>>()
-        };
-        self.exists.then(|| self.columns.iter().flat_map(of_column).collect())
+        if !self.exists {
+            return None;
+        }
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let alive = column.versions.iter().filter(|(at, _)| *at >= horizon_ms);
+            cells.extend(alive.map(|(at, value)| Cell::put(column.name, *value, Some(*at))));
+        }
+        Some(cells)
     }
 }
 
-fn put<'a>(versions: &mut Vec<(i64, Value<'a>)>, timestamp: i64, value: Value<'a>) {
+fn put<'a>(versions: &mut Versions<'a>, timestamp: i64, value: Value<'a>) {
     match versions.binary_search_by(|(at, _)| timestamp.cmp(at)) {
         Ok(at) => versions[at].1 = value,
         Err(at) => versions.insert(at, (timestamp, value)),
