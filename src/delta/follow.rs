@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::appender::{Appended, Appender};
 use super::{DeltaOptions, Runtime};
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What was read and is not committed is committed within this time after a stop was asked for, or read again by the next run.
+/// Following ends within this time after a stop was asked for. What was read and is not committed by then is read again by the next run.
 const STOP_TIME: Duration = Duration::from_secs(8);
 
 /// What [`follow`] tells while it works.
@@ -97,7 +97,18 @@ async fn follow_once(
         _ = shutdown.wait() => return Ok(()),
         opened = opened => opened?,
     };
-    let outcome = append_until_stopped(&mut appender, options, runtime, tell).await;
+    let out_of_time = async {
+        shutdown.wait().await;
+        sleep(STOP_TIME).await;
+    };
+    // A service that throttles can hold a request for minutes.
+    let outcome = tokio::select! {
+        outcome = append_until_stopped(&mut appender, options, runtime, tell) => outcome,
+        () = out_of_time => {
+            tracing::warn!("following did not end in time; the next run reads again what is not committed");
+            Ok(())
+        }
+    };
     appender.close().await;
     outcome
 }
@@ -125,14 +136,8 @@ async fn append_until_stopped(
             }
         }
     }
-    if !appender.has_records() {
-        return Ok(());
-    }
-    match timeout(STOP_TIME, appender.commit()).await {
-        Ok(last) => tell(FollowEvent::Committed(&last?)),
-        Err(_) => {
-            tracing::warn!("the last records were not committed in time; the next run reads them again");
-            Ok(())
-        }
+    match appender.has_records() {
+        true => tell(FollowEvent::Committed(&appender.commit().await?)),
+        false => Ok(()),
     }
 }

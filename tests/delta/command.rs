@@ -128,6 +128,23 @@ async fn following_commits_what_it_read_when_it_is_stopped_and_waits_out_a_servi
     assert_eq!(stage.run(&["delta", SOURCE, &vault]).await.code, Some(0));
 }
 
+#[tokio::test]
+async fn a_follower_that_waits_for_a_throttling_service_ends_soon_after_it_is_told_to() {
+    let mut random = StdRng::seed_from_u64(8);
+    let (stage, _client) = followed(&mut random).await;
+    stage.fault(Rule::new(Action::busy(Service::TableStore)).on(Service::TableStore, "GetStreamRecord"));
+    let (vault, before) = (stage.vault_url(), stage.requests("GetStreamRecord"));
+    let child = stage.program(&["delta", SOURCE, &vault, "--follow"]).spawn().unwrap();
+    while stage.requests("GetStreamRecord") < before + 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    // A request is repeated for minutes.
+    let output = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output()).await;
+    assert_eq!(output.expect("it ends").unwrap().status.code(), Some(0));
+}
+
 /// What is served at `/metrics` of an address, once somebody listens there.
 async fn scrape(address: &str) -> std::io::Result<String> {
     let mut connection = tokio::net::TcpStream::connect(address).await?;
