@@ -3,14 +3,12 @@
 //! Pages of the sandbox's `iot` (2 key columns, 8 attributes, one timestamp per row, 5,000 rows per page) and `mixed`
 //! (changing types, versions, a timestamp per cell) tables. Throughput in bytes of PlainBuffer, on one core.
 
-mod pages;
-
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use otsvault::bench::Pages;
 use otsvault::model::Row;
 use otsvault::plainbuffer::RowReader;
-use pages::Pages;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[expect(clippy::print_stderr, reason = "a bench states the shape of its data")]
 fn walk(criterion: &mut Criterion) {
     for table in ["iot=iot:rows=100000,seed=7", "mixed=mixed:rows=50000,seed=7"] {
-        let pages = Pages::of(table);
+        let pages = Pages::of(table).expect("pages");
         eprintln!("{}", pages.describe());
         let mut group = criterion.benchmark_group(pages.table.name.clone());
         group.sample_size(20).throughput(Throughput::Bytes(pages.bytes() as u64));

@@ -7,16 +7,14 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
-mod pages;
-
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use otsvault::bench::{Pages, cpu_time, median};
 use otsvault::columnar::{BatchBuilder, ColumnPlan, RecordBatchBuilder};
 use otsvault::fold::{FoldSettings, FoldedRows, RecordSetBuilder};
 use otsvault::model::{
@@ -24,7 +22,6 @@ use otsvault::model::{
 };
 use otsvault::parquet_file::{FileEncoder, FileReader, ReadLimits, WriterSettings};
 use otsvault::sandbox::table_store::GeneratedTable;
-use pages::Pages;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -70,9 +67,9 @@ fn main() {
     let stages =
         ["read the base", "read the records", "encode the rows at the end", "all of it: read, fold, encode"];
     for (name, times) in stages.iter().zip(times) {
-        println!("| {name:<42} | {:>8.1} |", median(times));
+        println!("| {name:<42} | {:>8.1} |", median(times).expect("a round"));
     }
-    println!("all of it / the three apart = {:.3}", median(ratios));
+    println!("all of it / the three apart = {:.3}", median(ratios).expect("a round"));
 }
 
 /// A base in one file and files of records.
@@ -97,8 +94,8 @@ impl Chain {
     fn of(shape: &str, rows: u64, files: usize) -> Chain {
         let settings = WriterSettings::default();
         // The plan comes from a small table of the same shape.
-        let plan =
-            Arc::new(Pages::of(&format!("t={shape}:rows={},seed=7", rows.min(100_000))).plan(&settings));
+        let sample = Pages::of(&format!("t={shape}:rows={},seed=7", rows.min(100_000))).expect("pages");
+        let plan = Arc::new(sample.plan(&settings).expect("a plan"));
         let table: GeneratedTable = format!("t={shape}:rows={rows},seed=7").parse().expect("a table");
         let mut base = FileEncoder::new(&plan, &settings, vec![]).expect("a file");
         let mut batch = BatchBuilder::new(plan.clone());
@@ -237,22 +234,9 @@ fn bytes_of(mut file: FileEncoder) -> Bytes {
 
 /// CPU milliseconds of this thread in `work`.
 fn time<T>(work: impl FnOnce() -> T) -> f64 {
-    let began = thread_cpu();
+    let began = cpu_time();
     black_box(work());
-    (thread_cpu() - began).as_secs_f64() * 1e3
-}
-
-fn thread_cpu() -> Duration {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a valid timespec for the call to write to.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
-    assert_eq!(failed, 0, "the system tells a thread's CPU time");
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    (cpu_time() - began).as_secs_f64() * 1e3
 }
 
 fn option<T: FromStr>(name: &str, default: T) -> T {

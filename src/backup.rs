@@ -347,6 +347,7 @@ impl Job<'_> {
 
     fn writer_settings(&self, memory: &MemoryPlan) -> WriterSettings {
         WriterSettings {
+            profile: self.options.encoding_profile,
             zstd_level: self.options.zstd_level,
             row_group_rows: self.options.row_group_rows,
             row_group_bytes: usize::try_from(memory.row_group_bytes).unwrap_or(usize::MAX),

@@ -3,6 +3,8 @@
 //! stdout is data: what a script reads, JSON with `--json`. stderr is for people: progress, warnings, errors.
 
 mod backup;
+#[cfg(feature = "sandbox")]
+mod bench;
 mod cleanup;
 mod compact;
 mod connect;
@@ -13,6 +15,7 @@ mod diff;
 mod differences;
 mod drill;
 mod dry_run;
+mod encoding;
 mod events;
 mod expire;
 mod list;
@@ -95,6 +98,9 @@ enum Command {
     /// See it work: a million rows backed up to a local sandbox, restored and proven equal
     #[cfg(feature = "sandbox")]
     Demo(demo::DemoArgs),
+    /// Measure every stage on generated tables, and hold it against what other programs take
+    #[cfg(feature = "sandbox")]
+    Bench(bench::BenchArgs),
 }
 
 /// How to speak to the user; the global options.
@@ -133,6 +139,8 @@ pub fn main() -> ExitCode {
             Command::Sandbox(args) => sandbox::run(args, &shutdown).await,
             #[cfg(feature = "sandbox")]
             Command::Demo(args) => demo::run(args, output, &shutdown).await,
+            #[cfg(feature = "sandbox")]
+            Command::Bench(args) => until_stopped(bench::run(args, output), &shutdown).await,
         }
         .map(|()| 0)
     });

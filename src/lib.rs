@@ -10,6 +10,8 @@
 //! `backup` wires these parts, and `delta`, `restore`, `verify` and `retention` do so for what follows; `cli` is the only module that prints. See ARCHITECTURE.md for what may use what.
 
 pub mod backup;
+#[cfg(feature = "sandbox")]
+pub mod bench;
 pub mod catalog;
 pub mod cli;
 pub mod columnar;

@@ -89,7 +89,7 @@ fn no_forbidden_arrow_is_used() {
                 (from, to) if pure.contains(&from) => !pure.contains(&to) && to != "error",
                 ("tablestore", "objectstore") | ("objectstore", "tablestore") => true,
                 (from, "sandbox") if from != "sandbox" => {
-                    !["cli/sandbox", "cli/demo", "lib"].contains(&module.as_str())
+                    !["bench", "cli/sandbox", "cli/demo", "lib"].contains(&module.as_str())
                 }
                 ("sandbox", to) => {
                     ["tablestore", "objectstore", "catalog", "cli"].contains(&to) || flows.contains(&to)

@@ -43,6 +43,7 @@ async fn the_help_of_every_command() {
         "compact",
         "sandbox",
         "demo",
+        "bench",
     ] {
         let mut arguments: Vec<&str> = if command.is_empty() { vec![] } else { vec![command] };
         arguments.push("--help");

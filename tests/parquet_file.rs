@@ -9,10 +9,10 @@ use otsvault::model::{
     Cell, PrimaryKeyColumn, PrimaryKeyType, PrimaryKeyValue, Row, RowHasher, RowSum, Value,
 };
 use otsvault::parquet_file::{
-    EncodedFile, FileEncoder, FileReader, ReadLimits, WriterSettings, choose_encodings,
+    EncodedFile, EncodingProfile, FileEncoder, FileReader, ReadLimits, WriterSettings, choose_encodings,
 };
 use otsvault::{Kind, Result};
-use parquet::basic::Encoding as ParquetEncoding;
+use parquet::basic::{Encoding as ParquetEncoding, PageType};
 use parquet::file::metadata::ParquetMetaDataReader;
 use sha2::{Digest, Sha256};
 
@@ -173,6 +173,38 @@ fn trials_choose_the_encodings_that_measured_best() {
     assert_ne!(encoding("text"), Encoding::Dictionary);
     let size = |plan| encode(&batches, plan, &WriterSettings::default()).0.len();
     assert!(size(&chosen) <= size(&plan));
+}
+
+#[test]
+fn each_profile_keeps_the_rows_and_what_it_promises() {
+    let plan = plan(20_000);
+    let (batches, totals) = batches(20_000, &plan);
+    let sizes = ["fast", "balanced", "smallest", "compatible"].map(|name| {
+        let profile: EncodingProfile = name.parse().unwrap();
+        assert_eq!(profile.to_string(), name);
+        let settings =
+            WriterSettings { profile, zstd_level: profile.zstd_level(), ..WriterSettings::default() };
+        let plan = choose_encodings(&batches, &plan, &settings).unwrap();
+        let (bytes, ..) = encode(&batches, &plan, &settings);
+        assert_eq!(
+            row_sum_of(bytes.clone(), &plan, &ReadLimits::default()).unwrap(),
+            totals.row_sum,
+            "{name}"
+        );
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+        let columns = metadata.row_group(0).columns();
+        let is_old = columns.iter().all(|column| {
+            let known = [ParquetEncoding::PLAIN, ParquetEncoding::RLE, ParquetEncoding::RLE_DICTIONARY];
+            let pages = column.page_encoding_stats().into_iter().flatten();
+            column.encodings().all(|encoding| known.contains(&encoding))
+                && pages.into_iter().all(|stats| stats.page_type != PageType::DATA_PAGE_V2)
+        });
+        assert_eq!(is_old, name == "compatible");
+        bytes.len()
+    });
+    let [fast, balanced, smallest, compatible] = sizes;
+    assert!(smallest <= balanced && balanced <= fast && balanced <= compatible, "{sizes:?}");
+    assert!("quick".parse::<EncodingProfile>().unwrap_err().contains("fast, balanced, smallest, compatible"));
 }
 
 #[test]

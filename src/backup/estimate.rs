@@ -185,7 +185,11 @@ impl Sampled {
             is_whole &= page.next_start.is_none();
             heads.push((range.clone(), page.rows));
         }
-        let settings = WriterSettings { zstd_level: options.zstd_level, ..WriterSettings::default() };
+        let settings = WriterSettings {
+            profile: options.encoding_profile,
+            zstd_level: options.zstd_level,
+            ..WriterSettings::default()
+        };
         let (key, defined) = (scan.definition().primary_key.clone(), scan.defined_columns());
         let batch_bytes = memory.batch_bytes;
         let (totals, stored_bytes) = runtime

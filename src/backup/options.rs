@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{ReadApi, WantedConsistency};
 use crate::model::{KeyRange, PrimaryKey, PrimaryKeyColumn};
 use crate::objectstore::StorageClass;
+use crate::parquet_file::EncodingProfile;
 use crate::{Error, Kind, Result};
 
 /// Settings of one backup. Build from `Default` and change fields.
@@ -28,6 +29,8 @@ pub struct BackupOptions {
     /// Bytes per part of a multipart upload; `None` takes what `memory_bytes` allows, up to 16 MiB. At least 100 KiB (OSS
     /// limit), never more than the memory allows. Every part is a billed request.
     pub part_bytes: Option<u64>,
+    /// What files are encoded for. Default balanced. A resumed run keeps the encodings that its first attempt chose.
+    pub encoding_profile: EncodingProfile,
     /// zstd level, 1 to 22. Default 1; levels above take more memory too.
     pub zstd_level: i32,
     /// First key to copy, inclusive; may be a prefix. `None` starts at the first key.
@@ -62,6 +65,7 @@ impl Default for BackupOptions {
             row_group_rows: 1 << 15,
             row_group_bytes: None,
             part_bytes: None,
+            encoding_profile: EncodingProfile::default(),
             zstd_level: 1,
             from_key: None,
             to_key: None,

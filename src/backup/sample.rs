@@ -77,7 +77,7 @@ pub(super) async fn plan_columns(
     let plan = cpu
         .run(move || {
             let plan = sample.plan(&primary_key, &defined)?;
-            let mut rows = BatchBuilder::new(Arc::new(plan.clone()));
+            let mut rows = BatchBuilder::unsummed(Arc::new(plan.clone()));
             // The whole sample of a table with many columns would be larger than its pages: mostly nulls.
             each_row(&pages, |row| if rows.bytes() < batch_bytes { rows.append(row) } else { Ok(()) })?;
             choose_encodings(&[rows.finish()?.record_batch], &plan, &settings)

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 
 use super::connect::{KeyArgs, StoreArgs, StoredArgs, TableStoreArgs};
 use super::dry_run;
+use super::encoding::EncodingArgs;
 use super::events::{Event, TableProgress};
 use super::source::SourceUrl;
 use super::summary::{Failure, Summary, TableFailure, TableSummary};
@@ -73,9 +74,8 @@ pub(super) struct BackupArgs {
     /// Bytes per part of an upload [default: what the memory allows, up to 16MiB]
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]
     part_size: Option<u64>,
-    /// zstd level, 1 (fast) to 22
-    #[arg(long, default_value_t = 1, value_name = "LEVEL")]
-    zstd_level: i32,
+    #[command(flatten)]
+    encoding: EncodingArgs,
     /// First key to copy, as a JSON array of key column values or a prefix of them, such as '["d-17", 5]'
     #[arg(long, value_parser = parse_key, value_name = "JSON")]
     from_key: Option<PrimaryKey>,
@@ -116,7 +116,8 @@ impl BackupArgs {
             row_group_rows: self.row_group_rows,
             row_group_bytes: self.row_group_size,
             part_bytes: self.part_size,
-            zstd_level: self.zstd_level,
+            encoding_profile: self.encoding.profile(),
+            zstd_level: self.encoding.zstd_level(),
             from_key: self.from_key.clone(),
             to_key: self.to_key.clone(),
             tables_at_once: self.tables_at_once,

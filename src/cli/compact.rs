@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::connect::{KeyArgs, StoreArgs};
+use super::encoding::EncodingArgs;
 use super::vault_tables::{Outcomes, VaultTables, select};
 use super::{Output, size};
 use crate::Result;
@@ -33,9 +34,8 @@ pub(super) struct CompactArgs {
     /// Bytes of a data file, about
     #[arg(long, default_value = "256MiB", value_parser = size::parse, value_name = "SIZE")]
     target_file_size: u64,
-    /// zstd level, 1 (fast) to 22
-    #[arg(long, default_value_t = 1, value_name = "LEVEL")]
-    zstd_level: i32,
+    #[command(flatten)]
+    encoding: EncodingArgs,
     /// Memory for records, files and batches together
     #[arg(long, default_value = "512MiB", value_parser = size::parse, value_name = "SIZE")]
     memory: u64,
@@ -71,7 +71,11 @@ pub(super) async fn run(args: CompactArgs, output: Output, shutdown: &Shutdown) 
         to: args.to.clone().unwrap_or_default(),
         target_file_bytes: args.target_file_size,
         memory_bytes: args.memory,
-        writer: WriterSettings { zstd_level: args.zstd_level, ..WriterSettings::default() },
+        writer: WriterSettings {
+            profile: args.encoding.profile(),
+            zstd_level: args.encoding.zstd_level(),
+            ..WriterSettings::default()
+        },
     };
     options.check()?;
     let vault = args.store.open(&args.vault, &args.keys).await?;

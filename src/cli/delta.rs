@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::backup::parse_duration;
 use super::connect::{KeyArgs, StoreArgs, TableStoreArgs};
+use super::encoding::EncodingArgs;
 use super::source::SourceUrl;
 use super::tables::is_name;
 use super::{Output, print_json_line, print_line, size};
@@ -60,9 +61,8 @@ pub(super) struct DeltaArgs {
     /// Memory for pages, records that wait and files together
     #[arg(long, default_value = "128MiB", value_parser = size::parse, value_name = "SIZE")]
     memory: u64,
-    /// zstd level, 1 (fast) to 22
-    #[arg(long, default_value_t = 1, value_name = "LEVEL")]
-    zstd_level: i32,
+    #[command(flatten)]
+    encoding: EncodingArgs,
     /// For a new base: how long the service may take to show a committed record in the Stream
     #[arg(long, default_value = "5m", value_parser = parse_duration, value_name = "DURATION")]
     stream_settle: Duration,
@@ -102,7 +102,8 @@ pub(super) async fn run(args: DeltaArgs, output: Output, shutdown: &Shutdown) ->
         memory_bytes: args.memory,
         every: args.every,
         flush_bytes: args.flush_size,
-        zstd_level: args.zstd_level,
+        encoding_profile: args.encoding.profile(),
+        zstd_level: args.encoding.zstd_level(),
         mark_gaps: args.on_gap != OnGap::Fail,
     };
     options.check()?;
@@ -162,7 +163,8 @@ async fn new_base(
 ) -> Result<()> {
     let options = BackupOptions {
         memory_bytes: BASE_MEMORY,
-        zstd_level: args.zstd_level,
+        encoding_profile: args.encoding.profile(),
+        zstd_level: args.encoding.zstd_level(),
         consistency: WantedConsistency::Exact,
         stream_settle: args.stream_settle,
         ..BackupOptions::default()

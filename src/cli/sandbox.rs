@@ -21,7 +21,7 @@ use crate::{Error, Kind, Result};
     access_key_id, access_key_secret, and admin_endpoint with --admin. The official SDKs can be pointed at it as they are.")]
 pub(super) struct SandboxArgs {
     /// Table to generate, NAME=SHAPE:rows=N,seed=S[,key=STYLE][,partitions=P][,skew=PERCENT]; can be repeated. SHAPE is
-    /// iot, wide, fat, sparse or mixed; STYLE is sequential, hashed, shared-prefix or binary; PERCENT of the rows are in
+    /// iot, wide, fat, sparse, cjk or mixed; STYLE is sequential, hashed, shared-prefix or binary; PERCENT of the rows are in
     /// one partition
     #[arg(long = "table", value_name = "SPEC")]
     tables: Vec<GeneratedTable>,

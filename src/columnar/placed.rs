@@ -20,6 +20,8 @@ pub struct PlacedCells {
     /// What the cells of that row add up to.
     cell_count: usize,
     data_size: u64,
+    /// Cells are hashed.
+    sums: bool,
     sum: u128,
     timestamp: i64,
     /// Columns from here on have no cell of that row.
@@ -38,7 +40,7 @@ pub(super) struct PlacedColumn {
 }
 
 impl PlacedCells {
-    pub(super) fn new(plan: &ColumnPlan) -> PlacedCells {
+    pub(super) fn new(plan: &ColumnPlan, sums: bool) -> PlacedCells {
         let attributes = || {
             plan.columns().iter().filter_map(|column| match &column.role {
                 Role::Attribute { attribute, value_type } => Some((attribute.as_str(), *value_type)),
@@ -56,6 +58,7 @@ impl PlacedCells {
             row: 0,
             cell_count: 0,
             data_size: 0,
+            sums,
             sum: 0,
             timestamp: 0,
             end: 0,
@@ -94,17 +97,22 @@ impl<'a> CellSink<'a> for PlacedCells {
             self.misplaced = true;
             return;
         };
-        let seed = RowHasher::cell_seed(column.seed, timestamp);
-        let (hash, size) = match payload {
-            Payload::Integer(value) => (RowHasher::cell_hash(seed, &value.to_le_bytes()), 8),
-            Payload::Double(bits) => (RowHasher::cell_hash(seed, &bits.to_le_bytes()), 8),
-            Payload::Boolean(value) => (RowHasher::cell_hash(seed, &[u8::from(value)]), 1),
-            Payload::String(bytes) | Payload::Binary(bytes) => {
-                (RowHasher::cell_hash(seed, bytes), bytes.len() as u64)
-            }
-        };
-        self.sum = self.sum.wrapping_add(hash);
-        self.data_size += column.size + size;
+        if self.sums {
+            let seed = RowHasher::cell_seed(column.seed, timestamp);
+            let hash = match payload {
+                Payload::Integer(value) => RowHasher::cell_hash(seed, &value.to_le_bytes()),
+                Payload::Double(bits) => RowHasher::cell_hash(seed, &bits.to_le_bytes()),
+                Payload::Boolean(value) => RowHasher::cell_hash(seed, &[u8::from(value)]),
+                Payload::String(bytes) | Payload::Binary(bytes) => RowHasher::cell_hash(seed, bytes),
+            };
+            self.sum = self.sum.wrapping_add(hash);
+        }
+        self.data_size += column.size
+            + match payload {
+                Payload::Integer(_) | Payload::Double(_) => 8,
+                Payload::Boolean(_) => 1,
+                Payload::String(bytes) | Payload::Binary(bytes) => bytes.len() as u64,
+            };
         self.misplaced |= !column.values.push_payload(self.row, payload);
         self.timestamp = timestamp;
         self.end = index + 1;
@@ -128,7 +136,7 @@ impl BatchBuilder {
 
     /// Adds the row that was read last, with [expected](BatchBuilder::expected) cells, if it has them, in
     /// [`BatchBuilder::placed_cells`]. The same as [`BatchBuilder::append`] of all its cells, but
-    /// quicker (benches/pipeline.rs). Whether it was such a row.
+    /// quicker (`otsvault bench`). Whether it was such a row.
     ///
     /// # Errors
     /// Those of [`BatchBuilder::append`]; `Internal` as well for cells that another builder expected.

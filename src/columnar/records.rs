@@ -85,7 +85,7 @@ impl RecordBatchBuilder {
     pub fn new(plan: Arc<ColumnPlan>) -> RecordBatchBuilder {
         RecordBatchBuilder {
             schema: record_schema(&plan),
-            rows: BatchBuilder::new(plan),
+            rows: BatchBuilder::unsummed(plan),
             op: StringBuilder::new(),
             numbers: Default::default(),
             shard: StringBuilder::new(),

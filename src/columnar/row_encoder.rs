@@ -171,7 +171,7 @@ impl BatchRows {
     }
 
     /// Encodes the next rows into `into`, whose memory is reused: up to the first that brings them to `max_bytes`.
-    /// `false` at the end of the batch. CPU work: see `benches/restore.rs`.
+    /// `false` at the end of the batch. CPU work: see `otsvault bench`.
     ///
     /// # Errors
     /// `Corrupt` if a value has no timestamp, or a cell makes no sense in a stored row.

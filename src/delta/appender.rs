@@ -215,7 +215,11 @@ impl NextRun {
     ) -> Result<NextRun> {
         let started_at = Timestamp::now();
         let path = table.delta(&chain.path.chain, chain.deltas.len() as u64 + 1, &RunId::new(started_at));
-        let rows = WriterSettings { zstd_level: options.zstd_level, ..WriterSettings::default() };
+        let rows = WriterSettings {
+            profile: options.encoding_profile,
+            zstd_level: options.zstd_level,
+            ..WriterSettings::default()
+        };
         let storage_class = chain.base.storage_class.as_deref().map(str::parse).transpose()?;
         let settings = RecordFileSettings {
             store: vault.store().clone(),

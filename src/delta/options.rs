@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::parquet_file::EncodingProfile;
 use crate::{Error, Kind, Result};
 
 /// Settings of deltas. Build from `Default` and change fields.
@@ -13,6 +14,8 @@ pub struct DeltaOptions {
     pub every: Duration,
     /// Following: a delta is appended as soon as so many bytes of records wait. Default 32 MiB, at most a quarter of the memory.
     pub flush_bytes: u64,
+    /// What files are encoded for. Default balanced.
+    pub encoding_profile: EncodingProfile,
     /// zstd level, 1 to 22. Default 1.
     pub zstd_level: i32,
     /// A gap is written down behind the last run before it, so that everybody who looks at the chain sees it. Default no.
@@ -25,6 +28,7 @@ impl Default for DeltaOptions {
             memory_bytes: 128 << 20,
             every: Duration::from_secs(30),
             flush_bytes: 32 << 20,
+            encoding_profile: EncodingProfile::default(),
             zstd_level: 1,
             mark_gaps: false,
         }

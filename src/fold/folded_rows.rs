@@ -73,7 +73,7 @@ impl FoldedRows {
             base,
             schema: arrow_schema(&plan),
             taking_apart: TakingApart::new(&plan, settings),
-            made: BatchBuilder::new(plan.clone()),
+            made: BatchBuilder::unsummed(plan.clone()),
             plan,
             settings,
             until: range.start.clone(),

@@ -1,7 +1,8 @@
 //! One flat column of the open row group: arrays in, a column chunk out.
 //!
 //! `parquet`'s own column writers hold a compression context and buffers of a MiB for every column of every row group, and
-//! take 1.6 times the time for small columns (benches/README.md, "Before and after"). What a page looks like is the same: data pages V2, the
+//! take 1.6 times the time for small columns (benches/README.md, "Before and after"). What a page looks like is the same: data pages V2 (V1 in the
+//! profile `compatible`), the
 //! encodings of [`Encoding`], a page index, statistics of pages in that index and of the chunk in its metadata.
 
 mod bounds;
@@ -29,6 +30,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::profile::EncodingProfile;
 use super::settings::WriterSettings;
 use crate::columnar::Encoding;
 use bounds::Bounds;
@@ -45,6 +47,7 @@ pub(super) struct ColumnChunk {
     compression: Compression,
     encoding: Encoding,
     limits: PageLimits,
+    profile: EncodingProfile,
     /// Of the open page.
     values: Values,
     validity: BooleanBufferBuilder,
@@ -140,12 +143,13 @@ impl ColumnChunk {
             compression,
             encoding,
             limits,
+            profile: settings.profile,
             values,
             validity: BooleanBufferBuilder::new(0),
             nulls: 0,
             bounds,
             dictionary,
-            pages: Pages::new(),
+            pages: Pages::new(settings.profile),
             scratch: Vec::new(),
         }
     }
@@ -182,7 +186,7 @@ impl ColumnChunk {
                 self.end_page(compressor)?;
             }
             if is_dictionary_full {
-                self.values = stored_as(&self.descriptor).values_after_dictionary();
+                self.values = stored_as(&self.descriptor).values_after_dictionary(self.profile);
             }
         }
         Ok(())
@@ -221,7 +225,7 @@ impl ColumnChunk {
         let mut uncompressed = self.pages.uncompressed;
         let mut dictionary_page = Vec::new();
         if let Some(dictionary) = &self.dictionary {
-            let mut page = Pages::new();
+            let mut page = Pages::new(self.profile);
             page.dictionary(dictionary.page(), dictionary.len(), compressor)?;
             uncompressed += page.uncompressed;
             dictionary_page = page.take()?;
@@ -234,7 +238,7 @@ impl ColumnChunk {
         let bounds = self.bounds.empty();
         let finished = std::mem::replace(&mut self.finished, Finished::new(&bounds, &self.descriptor));
         for (encoding, count) in &finished.encodings {
-            let page_type = PageType::DATA_PAGE_V2;
+            let page_type = self.profile.data_page();
             encoding_stats.push(PageEncodingStats { page_type, encoding: *encoding, count: *count });
         }
         let levels = [ParquetEncoding::RLE];
@@ -324,12 +328,12 @@ pub(super) fn append_null_column(
     descriptor: ColumnDescPtr,
     rows: usize,
     page_rows: usize,
-    compression: Compression,
+    (compression, profile): (Compression, EncodingProfile),
     compressor: &mut PageCompressor,
 ) -> Result<()> {
     let bounds = stored_as(&descriptor).bounds();
     let mut finished = Finished::new(&bounds, &descriptor);
-    let mut pages = Pages::new();
+    let mut pages = Pages::new(profile);
     let mut left = rows;
     while left > 0 {
         let rows = left.min(page_rows.max(1));

@@ -98,14 +98,15 @@ impl FileEncoder {
             let descriptor = ArrowSchemaConverter::new().convert(schema)?;
             let (leaves, overflow) = descriptor.columns().split_at(schema.fields().len() - 1);
             let columns = leaves.iter().zip(&encodings).map(|(leaf, encoding)| {
+                let encoding = settings.profile.allowed(*encoding);
                 let compression = properties.compression(leaf.path());
-                ColumnChunk::new(leaf.clone(), *encoding, settings, compression)
+                ColumnChunk::new(leaf.clone(), encoding, settings, compression)
             });
             let field = schema.fields()[leaves.len()].clone();
             let root = descriptor.root_schema_ptr();
             Ok::<_, ParquetError>((
                 columns.collect(),
-                OverflowChunks::new(field, overflow.to_vec(), properties.clone())?,
+                OverflowChunks::new(field, overflow.to_vec(), properties.clone(), settings.profile)?,
                 SerializedFileWriter::new(Sink::default(), root, properties.clone())?,
             ))
         };

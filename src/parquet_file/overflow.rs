@@ -14,6 +14,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::column::{PageCompressor, append_null_column};
+use super::profile::EncodingProfile;
 
 /// The leaves of `_overflow`.
 pub(super) struct OverflowChunks {
@@ -22,6 +23,7 @@ pub(super) struct OverflowChunks {
     /// In the file's own schema.
     leaves: Vec<ColumnDescPtr>,
     properties: WriterPropertiesPtr,
+    profile: EncodingProfile,
     rows: usize,
     /// Made for the first row that has something.
     writers: Option<Vec<ArrowColumnWriter>>,
@@ -34,6 +36,7 @@ impl OverflowChunks {
         field: FieldRef,
         leaves: Vec<ColumnDescPtr>,
         properties: WriterPropertiesPtr,
+        profile: EncodingProfile,
     ) -> Result<OverflowChunks> {
         let schema = Arc::new(Schema::new(vec![field.clone()]));
         let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
@@ -41,7 +44,7 @@ impl OverflowChunks {
         let file =
             SerializedFileWriter::new(std::io::sink(), descriptor.root_schema_ptr(), properties.clone())?;
         let factory = ArrowRowGroupWriterFactory::new(&file, schema);
-        Ok(OverflowChunks { field, factory, leaves, properties, rows: 0, writers: None, cells: 0 })
+        Ok(OverflowChunks { field, factory, leaves, properties, profile, rows: 0, writers: None, cells: 0 })
     }
 
     /// Cells in the open row group.
@@ -86,9 +89,9 @@ impl OverflowChunks {
                 writers.into_iter().try_for_each(|writer| writer.close()?.append_to_row_group(row_group))
             }
             None => self.leaves.iter().try_for_each(|leaf| {
-                let compression = self.properties.compression(leaf.path());
+                let pages = (self.properties.compression(leaf.path()), self.profile);
                 let page_rows = self.properties.data_page_row_count_limit();
-                append_null_column(row_group, leaf.clone(), rows, page_rows, compression, compressor)
+                append_null_column(row_group, leaf.clone(), rows, page_rows, pages, compressor)
             }),
         }
     }

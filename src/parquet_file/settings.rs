@@ -7,16 +7,19 @@ use parquet::file::properties::{
 };
 use parquet::schema::types::ColumnPath;
 
+use super::profile::EncodingProfile;
 use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, Role};
 use crate::error::{Context, Kind, Result};
 use crate::model::{PrimaryKeyType, ValueType};
 
 /// What the user and the memory budget may change about the files.
 ///
-/// The rest is fixed here: zstd, data pages v2, no dictionary but where the plan says so, page statistics, the sort
+/// The rest is fixed here: zstd, no dictionary but where the plan says so, page statistics, the sort
 /// order of the primary key, field ids, no embedded Arrow schema, no bloom filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterSettings {
+    /// What encodings are chosen for, and the version of the pages. Default balanced.
+    pub profile: EncodingProfile,
     /// zstd level, 1 to 22. Default 1; 3 saves up to 6 % on text and next to nothing on numbers, and encodes about 20 %
     /// slower; 6 saves 2 % more for 40 % less speed.
     pub zstd_level: i32,
@@ -37,6 +40,7 @@ pub struct WriterSettings {
 impl Default for WriterSettings {
     fn default() -> WriterSettings {
         WriterSettings {
+            profile: EncodingProfile::default(),
             zstd_level: 1,
             row_group_rows: 1 << 15,
             row_group_bytes: 64 << 20,
@@ -68,7 +72,7 @@ impl WriterSettings {
             .set_sorting_columns(Some(sorting))
             .set_key_value_metadata(Some(footer));
         for column in plan.columns().iter().filter(|column| column.role == Role::Overflow) {
-            builder = overflow(builder, &column.name);
+            builder = overflow(builder, &column.name, self.profile);
         }
         Ok(builder.build())
     }
@@ -85,7 +89,10 @@ impl WriterSettings {
     /// What all columns have in common.
     fn base(&self) -> Result<WriterPropertiesBuilder> {
         Ok(WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_writer_version(match self.profile.has_old_pages() {
+                true => WriterVersion::PARQUET_1_0,
+                false => WriterVersion::PARQUET_2_0,
+            })
             .set_created_by(format!("otsvault {}", env!("CARGO_PKG_VERSION")))
             .set_compression(self.compression()?)
             .set_dictionary_enabled(false)
@@ -108,13 +115,13 @@ fn stored_type(column: &PlannedColumn) -> ValueType {
 }
 
 /// The encodings worth a trial for a column, the fastest to write and read first; empty where there is no choice.
-pub(super) fn candidates(column: &PlannedColumn) -> &'static [Encoding] {
+pub(super) fn candidates(column: &PlannedColumn, profile: EncodingProfile) -> Vec<Encoding> {
     let is_key = matches!(column.role, Role::Key { .. });
     if column.role == Role::Overflow {
-        return &[];
+        return Vec::new();
     }
-    match stored_type(column) {
-        ValueType::Boolean => &[],
+    let mut candidates: Vec<Encoding> = match stored_type(column) {
+        ValueType::Boolean => &[] as &[Encoding],
         ValueType::Integer => &[Encoding::DeltaBinaryPacked, Encoding::Dictionary, Encoding::Plain],
         ValueType::Double => &[Encoding::Plain, Encoding::Dictionary, Encoding::ByteStreamSplit],
         // Long runs of one key are best in a dictionary, sorted unique keys as prefix and rest.
@@ -125,10 +132,17 @@ pub(super) fn candidates(column: &PlannedColumn) -> &'static [Encoding] {
             &[Encoding::DeltaLengthByteArray, Encoding::Plain, Encoding::Dictionary]
         }
     }
+    .to_vec();
+    candidates.retain(|encoding| profile.allowed(*encoding) == *encoding);
+    candidates
 }
 
 /// The leaves of `_overflow`.
-fn overflow(mut builder: WriterPropertiesBuilder, name: &str) -> WriterPropertiesBuilder {
+fn overflow(
+    mut builder: WriterPropertiesBuilder,
+    name: &str,
+    profile: EncodingProfile,
+) -> WriterPropertiesBuilder {
     let path = |leaf: &[&str]| {
         let mut parts = vec![name.to_owned(), "key_value".to_owned()];
         parts.extend(leaf.iter().map(|part| (*part).to_owned()));
@@ -145,7 +159,7 @@ fn overflow(mut builder: WriterPropertiesBuilder, name: &str) -> WriterPropertie
         ("b", ParquetEncoding::RLE),
         ("x", ParquetEncoding::DELTA_LENGTH_BYTE_ARRAY),
     ];
-    for (member, encoding) in encodings {
+    for (member, encoding) in encodings.into_iter().filter(|_| !profile.has_old_pages()) {
         builder = builder.set_column_encoding(cell(member), encoding);
     }
     for member in ["op", "ts", "i", "d", "s", "b", "x"] {

@@ -8,9 +8,6 @@ use super::settings::{WriterSettings, candidates};
 use crate::columnar::{ColumnPlan, Encoding, arrow_schema};
 use crate::error::{Context, Kind, Result};
 
-/// A slower encoding has to save at least one byte in so many.
-const WORTHWHILE_SHARE: i64 = 33;
-
 /// Fewer values than this say nothing.
 const MIN_VALUES: usize = 256;
 
@@ -25,6 +22,8 @@ pub fn choose_encodings(
 ) -> Result<ColumnPlan> {
     let mut chosen = Vec::with_capacity(plan.columns().len());
     let compression = settings.compression()?;
+    // Below what size a slower encoding is worth it.
+    let worth = |size: i64| size - size.checked_div(settings.profile.worthwhile_share()).unwrap_or(0);
     let doing = "try an encoding";
     let mut compressor = PageCompressor::new(settings.zstd_level).doing(Kind::Internal, doing)?;
     let leaves = ArrowSchemaConverter::new().convert(&arrow_schema(plan)).doing(Kind::Internal, doing)?;
@@ -36,9 +35,9 @@ pub fn choose_encodings(
             .sum();
         let mut best: Option<(i64, Encoding)> = None;
         if values >= MIN_VALUES {
-            for encoding in candidates(column) {
+            for encoding in candidates(column, settings.profile) {
                 // `_overflow`, which has several leaves and no candidates, is the last column.
-                let mut chunk = ColumnChunk::new(leaves.column(index), *encoding, settings, compression);
+                let mut chunk = ColumnChunk::new(leaves.column(index), encoding, settings, compression);
                 let mut weigh = || {
                     for array in batches.iter().filter_map(|batch| batch.columns().get(index)) {
                         chunk.write(array, &mut compressor)?;
@@ -46,8 +45,8 @@ pub fn choose_encodings(
                     chunk.finish_size(&mut compressor)
                 };
                 let size = weigh().doing(Kind::Internal, doing)?;
-                if best.is_none_or(|(least, _)| size < least - least / WORTHWHILE_SHARE) {
-                    best = Some((size, *encoding));
+                if best.is_none_or(|(least, _)| size < worth(least)) {
+                    best = Some((size, encoding));
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! eight buffers at once. Each of them is a lane; a lane that is through with its buffer takes the next one.
 //!
 //! No intrinsics: the steps are plain loops over the lanes, compiled once per instruction set. With AVX-512 it takes about
-//! a third of the CPU time of the `md-5` crate (`benches/restore.rs`). More lanes are not faster: bringing the words of
+//! a third of the CPU time of the `md-5` crate (`otsvault bench`). More lanes are not faster: bringing the words of
 //! the lanes together is the limit.
 
 use std::array::from_fn;

@@ -6,7 +6,7 @@ use otsvault::{plainbuffer, proto};
 
 use crate::client::{Client, whole};
 
-const SHAPES: [&str; 5] = ["iot", "wide", "fat", "sparse", "mixed"];
+const SHAPES: [&str; 6] = ["iot", "wide", "fat", "sparse", "cjk", "mixed"];
 
 async fn client(tables: &[String]) -> Client {
     let tables = tables.iter().map(|text| text.parse().unwrap()).collect();

@@ -8,6 +8,8 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use zstd::bulk::Compressor;
 
+use super::super::profile::EncodingProfile;
+
 /// Compresses the pages of a file one after the other. One context for all: it is some 100 KiB to MiB, and quicker when it is
 /// warm. The same goes for the memory that a page takes on its way out.
 pub(in super::super) struct PageCompressor {
@@ -49,13 +51,14 @@ pub(super) struct DataPage<'a> {
 /// The pages of a column chunk, one after the other.
 pub(super) struct Pages {
     bytes: TrackedWrite<Vec<u8>>,
+    profile: EncodingProfile,
     /// Bytes of the pages with their headers, not compressed.
     pub(super) uncompressed: usize,
 }
 
 impl Pages {
-    pub(super) fn new() -> Pages {
-        Pages { bytes: TrackedWrite::new(Vec::new()), uncompressed: 0 }
+    pub(super) fn new(profile: EncodingProfile) -> Pages {
+        Pages { bytes: TrackedWrite::new(Vec::new()), profile, uncompressed: 0 }
     }
 
     /// Bytes so far.
@@ -69,6 +72,9 @@ impl Pages {
         page: &DataPage<'_>,
         compressor: &mut PageCompressor,
     ) -> Result<PageWriteSpec> {
+        if self.profile.has_old_pages() {
+            return self.old_data(page, compressor);
+        }
         let mut buffer = std::mem::take(&mut compressor.page);
         buffer.clear();
         buffer.extend_from_slice(page.repetition_levels);
@@ -92,6 +98,32 @@ impl Pages {
             statistics: None,
         };
         self.write(CompressedPage::new(header, uncompressed_size), buf, compressor)
+    }
+
+    /// Adds a data page of version 1: levels with their lengths before them, compressed together with the values.
+    fn old_data(&mut self, page: &DataPage<'_>, compressor: &mut PageCompressor) -> Result<PageWriteSpec> {
+        let mut whole = Vec::with_capacity(8 + page.definition_levels.len() + page.values.len());
+        for levels in [page.repetition_levels, page.definition_levels] {
+            if !levels.is_empty() {
+                whole.extend_from_slice(&(levels.len() as u32).to_le_bytes());
+                whole.extend_from_slice(levels);
+            }
+        }
+        whole.extend_from_slice(page.values);
+        let mut buffer = std::mem::take(&mut compressor.page);
+        buffer.clear();
+        // Whatever comes of it, as with a dictionary.
+        compressor.append(&mut buffer, &whole)?;
+        let buf = bytes::Bytes::from(buffer);
+        let header = Page::DataPage {
+            buf: buf.clone(),
+            num_values: page.rows,
+            encoding: page.encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        self.write(CompressedPage::new(header, whole.len()), buf, compressor)
     }
 
     /// Adds the dictionary page.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, Role, arrow_schema};
 use crate::model::{PrimaryKeyType, ValueType};
-use crate::parquet_file::{FileEncoder, WriterSettings};
+use crate::parquet_file::{EncodingProfile, FileEncoder, WriterSettings};
 
 const ENCODINGS: [Encoding; 7] = [
     Encoding::Plain,
@@ -106,6 +106,13 @@ fn small(page_rows: usize) -> WriterSettings {
     }
 }
 
+/// Every encoding, and those of old readers.
+fn each_way(page_rows: usize) -> impl Iterator<Item = (Encoding, WriterSettings)> {
+    let compatible = WriterSettings { profile: EncodingProfile::Compatible, ..small(page_rows) };
+    let old = [Encoding::Plain, Encoding::Dictionary].map(|encoding| (encoding, compatible.clone()));
+    ENCODINGS.map(|encoding| (encoding, small(page_rows))).into_iter().chain(old)
+}
+
 fn options<T: Clone + std::fmt::Debug + 'static>(
     value: impl Strategy<Value = T> + Clone + 'static,
 ) -> impl Strategy<Value = Vec<Vec<Option<T>>>> {
@@ -126,29 +133,29 @@ proptest! {
 
     #[test]
     fn integers_come_back(values in options(prop_oneof![0..9_i64, any::<i64>()]), page_rows in 1..200_usize) {
-        for encoding in ENCODINGS {
-            check(&arrays::<_, Int64Array>(&values), ValueType::Integer, encoding, &small(page_rows));
+        for (encoding, settings) in each_way(page_rows) {
+            check(&arrays::<_, Int64Array>(&values), ValueType::Integer, encoding, &settings);
         }
     }
 
     #[test]
     fn doubles_come_back(values in options(any::<u64>().prop_map(f64::from_bits)), page_rows in 1..200_usize) {
-        for encoding in ENCODINGS {
-            check(&arrays::<_, Float64Array>(&values), ValueType::Double, encoding, &small(page_rows));
+        for (encoding, settings) in each_way(page_rows) {
+            check(&arrays::<_, Float64Array>(&values), ValueType::Double, encoding, &settings);
         }
     }
 
     #[test]
     fn booleans_come_back(values in options(prop::bool::weighted(0.05)), page_rows in 1..200_usize) {
-        for encoding in ENCODINGS {
-            check(&arrays::<_, BooleanArray>(&values), ValueType::Boolean, encoding, &small(page_rows));
+        for (encoding, settings) in each_way(page_rows) {
+            check(&arrays::<_, BooleanArray>(&values), ValueType::Boolean, encoding, &settings);
         }
     }
 
     #[test]
     fn strings_come_back(values in options(prop_oneof!["[a-c]{0,2}", ".{0,90}"]), page_rows in 1..200_usize) {
-        for encoding in ENCODINGS {
-            check(&arrays::<_, StringArray>(&values), ValueType::String, encoding, &small(page_rows));
+        for (encoding, settings) in each_way(page_rows) {
+            check(&arrays::<_, StringArray>(&values), ValueType::String, encoding, &settings);
         }
     }
 
@@ -160,9 +167,9 @@ proptest! {
         let array = |values: &Vec<Option<Vec<u8>>>| {
             Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>()) as ArrayRef
         };
-        for encoding in ENCODINGS {
+        for (encoding, settings) in each_way(page_rows) {
             let arrays: Vec<_> = values.iter().map(array).collect();
-            check(&arrays, ValueType::Binary, encoding, &small(page_rows));
+            check(&arrays, ValueType::Binary, encoding, &settings);
         }
     }
 }

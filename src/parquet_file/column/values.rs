@@ -7,6 +7,7 @@ use parquet::basic::{ConvertedType, Encoding as ParquetEncoding, Type};
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescriptor;
 
+use super::super::profile::EncodingProfile;
 use super::bounds::Bounds;
 use super::delta::DeltaPacker;
 use super::dictionary::Dictionary;
@@ -75,13 +76,13 @@ impl Stored {
     }
 
     /// An empty page in the encoding of a dictionary column once its dictionary is full.
-    pub(super) fn values_after_dictionary(self) -> Values {
-        self.values(match self {
+    pub(super) fn values_after_dictionary(self, profile: EncodingProfile) -> Values {
+        self.values(profile.allowed(match self {
             Stored::Integer => Encoding::DeltaBinaryPacked,
             Stored::Double => Encoding::Plain,
             Stored::Boolean => Encoding::Rle,
             Stored::Text | Stored::Binary => Encoding::DeltaLengthByteArray,
-        })
+        }))
         .0
     }
 }

@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::plainbuffer::write_row;
 
+mod cjk;
 mod draft;
 mod fat;
 mod iot;
@@ -44,6 +45,8 @@ pub enum Shape {
     Fat,
     /// 10 of 200 columns, others in every row; about 460 bytes.
     Sparse,
+    /// A city, a note and a number in Chinese, Japanese or Korean; about 350 bytes.
+    Cjk,
     /// Everything that is hard to keep: keys STRING, INTEGER, BINARY; columns that change their type from row to row,
     /// up to 5 versions per cell, a timestamp per cell, rows of a key alone, empty strings, NaN payloads, -0.0,
     /// names that differ only in case, columns that appear in the last fifth, rows of 150 columns.
@@ -124,6 +127,7 @@ impl GeneratedTable {
             Shape::Wide => Some(&wide::COLUMNS),
             Shape::Fat => Some(&fat::COLUMNS),
             Shape::Sparse => Some(&sparse::COLUMNS),
+            Shape::Cjk => Some(&cjk::COLUMNS),
             Shape::Mixed => None,
         }
     }
@@ -144,7 +148,7 @@ impl GeneratedTable {
         match self.shape {
             Shape::Iot => parts.push(KeyPart::Integer(iot::time(self.seed, index, within))),
             Shape::Mixed => parts.extend(mixed::rest_of_key(within)),
-            Shape::Wide | Shape::Fat | Shape::Sparse => {}
+            Shape::Wide | Shape::Fat | Shape::Sparse | Shape::Cjk => {}
         }
         PrimaryKey(parts)
     }
@@ -237,6 +241,7 @@ impl GeneratedTable {
                 Shape::Wide => wide::fill(self.seed, index, &mut draft),
                 Shape::Fat => fat::fill(self.seed, index, &mut draft),
                 Shape::Sparse => sparse::fill(self.seed, index, &mut draft),
+                Shape::Cjk => cjk::fill(self.seed, index, &mut draft),
                 Shape::Mixed => return,
             }
             if visit(index, &draft).is_break() {

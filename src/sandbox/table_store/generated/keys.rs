@@ -35,7 +35,7 @@ impl Keys {
         let usual = match table.shape {
             Shape::Iot => iot::ROWS_PER_DEVICE,
             Shape::Mixed => mixed::ROWS_PER_GROUP,
-            Shape::Wide | Shape::Fat | Shape::Sparse => 1,
+            Shape::Wide | Shape::Fat | Shape::Sparse | Shape::Cjk => 1,
         };
         // A partition holds whole groups.
         let rows_per_group = if parts == 1 { usual } else { usual.min(smallest).max(1) };

@@ -13,11 +13,12 @@ const MAX_ROWS: u64 = 1_000_000_000_000;
 /// Far more than a test needs; boundaries are computed for every request.
 const MAX_PARTITIONS: u32 = 1_024;
 
-const SHAPES: [(&str, Shape); 5] = [
+const SHAPES: [(&str, Shape); 6] = [
     ("iot", Shape::Iot),
     ("wide", Shape::Wide),
     ("fat", Shape::Fat),
     ("sparse", Shape::Sparse),
+    ("cjk", Shape::Cjk),
     ("mixed", Shape::Mixed),
 ];
 
@@ -121,7 +122,7 @@ mod tests {
             ("t", "is not `NAME="),
             ("t=iot", "is not `NAME="),
             ("1t=iot:rows=1", "is not a table name"),
-            ("t=io:rows=1", "there are `iot`, `wide`, `fat`, `sparse`, `mixed`"),
+            ("t=io:rows=1", "there are `iot`, `wide`, `fat`, `sparse`, `cjk`, `mixed`"),
             ("t=iot:row=1", "is not a setting"),
             ("t=iot:rows=x", "is not a number"),
             ("t=iot:seed=1", "`rows` must be given"),

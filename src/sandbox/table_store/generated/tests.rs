@@ -2,7 +2,7 @@ use super::*;
 use crate::model::{RowHasher, RowSum};
 
 fn tables() -> Vec<GeneratedTable> {
-    let shapes = ["iot", "wide", "fat", "sparse", "mixed"];
+    let shapes = ["iot", "wide", "fat", "sparse", "cjk", "mixed"];
     let settings = [
         "",
         ",key=sequential",

@@ -1,0 +1,194 @@
+//! Pages to Parquet.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use super::default_writer::{default_properties, same_properties, write};
+use super::{Measured, Pages, Stage, Turns};
+use crate::columnar::{BatchBuilder, ColumnPlan};
+use crate::error::{Error, Kind, Result};
+use crate::model::{PrimaryKeyValue, Row, Value};
+use crate::parquet_file::{FileEncoder, WriterSettings};
+use crate::plainbuffer::{CellSink, DecodeError, Payload, RowReader, checksum};
+
+/// A worker's share of the default memory budget: its batches and its row groups.
+pub(super) const BATCH_BYTES: usize = (512 << 20) / 100 * 45 / 8 / 5;
+
+/// What was measured of the way into a vault, and what came out.
+pub struct Forward {
+    /// CPU times.
+    pub measured: Measured,
+    /// Bytes of the file that the pipeline makes, at zstd 1, 3 and 6.
+    pub bytes: [usize; 3],
+    /// Bytes of the file that `ArrowWriter` makes by its defaults, at zstd 1.
+    pub default_bytes: usize,
+    /// The plan that was made for the set.
+    pub plan: Arc<ColumnPlan>,
+    /// The file at zstd 1.
+    pub file: Bytes,
+}
+
+/// Measures every stage from the pages of a set to Parquet.
+///
+/// # Errors
+/// None for pages that [`Pages`] made.
+pub fn forward(pages: &Pages, rounds: usize) -> Result<Forward> {
+    let settings =
+        |zstd_level| WriterSettings { zstd_level, row_group_bytes: BATCH_BYTES, ..WriterSettings::default() };
+    let [zstd_1, zstd_3, zstd_6] = [1, 3, 6].map(settings);
+    let plan = Arc::new(pages.plan(&zstd_1)?);
+    let mut batches = Vec::new();
+    pages.each_batch(BatchBuilder::unsummed(plan.clone()), BATCH_BYTES, |batch| batches.push(batch))?;
+    let (same, defaults) = (same_properties(&plan, &zstd_1)?, default_properties(1)?);
+    let (plan_, batches_) = (&plan, &batches);
+    let checksummed = Checksummed::of(pages)?;
+    let mut copy = Vec::new();
+    let measured = Turns::default()
+        .stage(Stage::Copy, || {
+            for body in &pages.bodies {
+                copy.clear();
+                copy.extend_from_slice(black_box(body));
+                black_box(&copy);
+            }
+        })
+        .stage(Stage::Checksums, || checksummed.sum())
+        .stage(Stage::Walk, || walk(pages, plan_))
+        .stage(Stage::Decode, || decode(pages, BatchBuilder::unsummed(plan_.clone())))
+        .stage(Stage::DecodeAndSum, || decode(pages, BatchBuilder::new(plan_.clone())))
+        .stage(Stage::Encode, || encode(plan_, batches_, &zstd_1))
+        .stage(Stage::EncodeZstd3, || encode(plan_, batches_, &zstd_3))
+        .stage(Stage::EncodeZstd6, || encode(plan_, batches_, &zstd_6))
+        .stage(Stage::EncodeSame, || write(batches_, &same))
+        .stage(Stage::EncodeDefault, || write(batches_, &defaults))
+        .stage(Stage::Pipeline, || pipeline(pages, plan_, &zstd_1))
+        .run(rounds);
+    let size = |settings| Ok::<_, Error>(encode(&plan, &batches, settings)?.iter().map(Bytes::len).sum());
+    Ok(Forward {
+        measured,
+        bytes: [size(&zstd_1)?, size(&zstd_3)?, size(&zstd_6)?],
+        default_bytes: write(&batches, &defaults)?.len(),
+        file: pipeline(pages, &plan, &zstd_1)?.concat().into(),
+        plan,
+    })
+}
+
+/// What decoding has to compute checksums of, end to end: values, and one timestamp per row. Names are the same in every
+/// row and cost nothing.
+struct Checksummed {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl Checksummed {
+    fn of(pages: &Pages) -> Result<Checksummed> {
+        let mut checksummed = Checksummed { bytes: Vec::new(), lengths: Vec::new() };
+        let mut add = |bytes: &[u8]| {
+            checksummed.bytes.extend_from_slice(bytes);
+            checksummed.lengths.push(bytes.len());
+        };
+        pages.each_row(|row| {
+            for (_, value) in &row.key {
+                match value {
+                    PrimaryKeyValue::Integer(value) => add(&value.to_le_bytes()),
+                    PrimaryKeyValue::String(text) => add(text.as_bytes()),
+                    PrimaryKeyValue::Binary(bytes) => add(bytes),
+                    PrimaryKeyValue::AutoIncrement | PrimaryKeyValue::InfMin | PrimaryKeyValue::InfMax => {}
+                }
+            }
+            for value in row.cells.iter().filter_map(|cell| cell.value) {
+                match value {
+                    Value::Integer(value) => add(&value.to_le_bytes()),
+                    Value::Double(value) => add(&value.to_bits().to_le_bytes()),
+                    Value::Boolean(value) => add(&[value.into()]),
+                    Value::String(text) => add(text.as_bytes()),
+                    Value::Binary(bytes) => add(bytes),
+                }
+            }
+            add(&row.cells.first().and_then(|cell| cell.timestamp).unwrap_or_default().to_le_bytes());
+        })?;
+        Ok(checksummed)
+    }
+
+    fn sum(&self) -> u8 {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().fold(0, |sum, length| {
+            let (bytes, after) = rest.split_at(*length);
+            rest = after;
+            sum ^ checksum(bytes)
+        })
+    }
+}
+
+fn walk(pages: &Pages, plan: &Arc<ColumnPlan>) -> Result<usize> {
+    let expected = BatchBuilder::unsummed(plan.clone()).expected();
+    let mut cells = Seen(0);
+    for body in &pages.bodies {
+        let mut reader = RowReader::new(body).map_err(bad_page)?;
+        let mut row = Row::default();
+        while reader.next_row_expecting(&expected, &mut row, &mut cells).map_err(bad_page)? {
+            cells.0 += row.cells.len();
+        }
+    }
+    Ok(cells.0)
+}
+
+/// Counts cells.
+struct Seen(usize);
+
+impl<'a> CellSink<'a> for Seen {
+    fn clear(&mut self) {}
+
+    #[inline(always)]
+    fn put(&mut self, index: usize, payload: Payload<'a>, timestamp: i64) {
+        self.0 += 1;
+        black_box((index, payload, timestamp));
+    }
+}
+
+fn decode(pages: &Pages, rows: BatchBuilder) -> Result<()> {
+    pages.each_batch(rows, BATCH_BYTES, |batch| _ = black_box(batch))
+}
+
+fn encode(plan: &ColumnPlan, batches: &[RecordBatch], settings: &WriterSettings) -> Result<Vec<Bytes>> {
+    let mut file = FileEncoder::new(plan, settings, vec![])?;
+    let mut bytes = Vec::new();
+    for batch in batches {
+        file.write(batch)?;
+        bytes.extend(file.take_bytes());
+    }
+    bytes.extend(file.finish(vec![])?.rest);
+    Ok(bytes)
+}
+
+/// What the encoder of a backup does with the pages of one file, the check of the key order included.
+fn pipeline(pages: &Pages, plan: &Arc<ColumnPlan>, settings: &WriterSettings) -> Result<Vec<Bytes>> {
+    let mut rows = BatchBuilder::new(plan.clone());
+    let mut file = FileEncoder::new(plan, settings, vec![])?;
+    let mut bytes = Vec::new();
+    for body in &pages.bodies {
+        let mut reader = RowReader::new(body).map_err(bad_page)?;
+        let (mut row, mut previous) = (Row::default(), Row::default());
+        let expected = rows.expected();
+        while reader.next_row_expecting(&expected, &mut row, rows.placed_cells()).map_err(bad_page)? {
+            if !row.key.iter().map(|(_, value)| value).gt(previous.key.iter().map(|(_, value)| value)) {
+                return Err(Error::new(Kind::Internal, "measure pages in ascending key order"));
+            }
+            rows.append_read(&row)?;
+            if rows.bytes() >= BATCH_BYTES {
+                file.write(&rows.finish()?.record_batch)?;
+            }
+            std::mem::swap(&mut row, &mut previous);
+        }
+        bytes.extend(file.take_bytes());
+    }
+    file.write(&rows.finish()?.record_batch)?;
+    bytes.extend(file.finish(vec![])?.rest);
+    Ok(bytes)
+}
+
+fn bad_page(error: DecodeError) -> Error {
+    Error::new(Kind::Internal, "read a page").source(error)
+}

@@ -1,0 +1,87 @@
+//! What files are encoded for: little time, little space, or old readers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use parquet::basic::PageType;
+
+use crate::columnar::Encoding;
+
+/// What encodings are chosen for, and what their pages look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EncodingProfile {
+    /// A slower encoding is taken where it saves an eighth.
+    Fast,
+    /// A slower encoding is taken where it saves a thirty-third.
+    #[default]
+    Balanced,
+    /// Whatever is smallest, at zstd level 9.
+    Smallest,
+    /// PLAIN and dictionaries alone, in data pages of version 1: what every reader of Parquet knows.
+    Compatible,
+}
+
+const NAMES: [(&str, EncodingProfile); 4] = [
+    ("fast", EncodingProfile::Fast),
+    ("balanced", EncodingProfile::Balanced),
+    ("smallest", EncodingProfile::Smallest),
+    ("compatible", EncodingProfile::Compatible),
+];
+
+impl EncodingProfile {
+    /// The zstd level that goes with it.
+    pub fn zstd_level(self) -> i32 {
+        match self {
+            EncodingProfile::Smallest => 9,
+            EncodingProfile::Fast | EncodingProfile::Balanced | EncodingProfile::Compatible => 1,
+        }
+    }
+
+    /// A slower encoding has to save one byte in so many; 0 where any byte saved is enough.
+    pub(super) fn worthwhile_share(self) -> i64 {
+        match self {
+            EncodingProfile::Fast => 8,
+            EncodingProfile::Balanced | EncodingProfile::Compatible => 33,
+            EncodingProfile::Smallest => 0,
+        }
+    }
+
+    /// Pages are of version 1.
+    pub(super) fn has_old_pages(self) -> bool {
+        self == EncodingProfile::Compatible
+    }
+
+    /// What the pages of values are called in a footer.
+    pub(super) fn data_page(self) -> PageType {
+        match self.has_old_pages() {
+            true => PageType::DATA_PAGE,
+            false => PageType::DATA_PAGE_V2,
+        }
+    }
+
+    /// `encoding`, or what stands for it here.
+    pub(super) fn allowed(self, encoding: Encoding) -> Encoding {
+        match (self, encoding) {
+            (EncodingProfile::Compatible, Encoding::Dictionary) => Encoding::Dictionary,
+            (EncodingProfile::Compatible, _) => Encoding::Plain,
+            _ => encoding,
+        }
+    }
+}
+
+impl FromStr for EncodingProfile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<EncodingProfile, String> {
+        let found = NAMES.iter().find(|(name, _)| *name == text).map(|(_, profile)| *profile);
+        found.ok_or_else(|| {
+            format!("`{text}` is no profile; there are {}", NAMES.map(|(name, _)| name).join(", "))
+        })
+    }
+}
+
+impl fmt::Display for EncodingProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.iter().find(|(_, profile)| profile == self).map_or("", |(name, _)| name))
+    }
+}
