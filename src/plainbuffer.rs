@@ -17,6 +17,7 @@
 
 mod bare;
 mod block;
+mod cell_index;
 mod cell_template;
 mod crc8;
 #[cfg(target_arch = "x86_64")]

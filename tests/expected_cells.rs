@@ -168,7 +168,7 @@ fn rows_by_shortcut<'a>(
                 Payload::Integer(value) => Value::Integer(value),
                 Payload::Double(bits) => Value::Double(f64::from_bits(bits)),
                 Payload::Boolean(value) => Value::Boolean(value),
-                Payload::String(bytes) => Value::String(std::str::from_utf8(bytes).unwrap()),
+                Payload::String(text) => Value::String(text),
                 Payload::Binary(bytes) => Value::Binary(bytes),
             };
             let (name, value_type) = names[*index];

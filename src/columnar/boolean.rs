@@ -33,7 +33,7 @@ impl BooleanColumn {
         self.values.truncate(row.min(self.values.len()));
     }
 
-    #[cold]
+    /// Rows up to `row` become null.
     fn fill(&mut self, row: usize) {
         debug_assert!(self.values.len() < row, "a row gets one value");
         self.validity.gap(self.values.len(), row);

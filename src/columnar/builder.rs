@@ -202,17 +202,18 @@ impl BatchBuilder {
         let mut keys = self.keys.iter_mut();
         let mut attributes = self.placed.columns.iter_mut();
         let mut timestamps = self.timestamps.iter_mut();
+        let mut overflow = Some(
+            self.overflow.finish(rows).doing(Kind::Internal, "build the `_overflow` of a record batch")?,
+        );
         let arrays = self.roles.iter().map(|target| match target {
             Target::Key => keys.next().map(|(_, column)| column.finish(rows)),
             Target::Attribute => attributes.next().map(|column| column.values.finish(rows)),
-            Target::Timestamp => timestamps.next().map(|column| Ok(column.finish(rows))),
-            Target::RowTimestamp => Some(Ok(self.row_timestamps.finish(rows))),
-            Target::Overflow => Some(self.overflow.finish(rows)),
+            Target::Timestamp => timestamps.next().map(|column| column.finish(rows)),
+            Target::RowTimestamp => Some(self.row_timestamps.finish(rows)),
+            Target::Overflow => overflow.take(),
         });
-        let record_batch = arrays
-            .flatten()
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .and_then(|arrays| RecordBatch::try_new(Arc::clone(&self.schema), arrays))
+        let arrays = arrays.flatten().collect();
+        let record_batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .doing(Kind::Internal, "build a record batch")?;
         self.start_placing();
         Ok(Batch { record_batch, totals })

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow::array::{ArrayRef, GenericByteArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::error::ArrowError;
 
 use super::validity::Validity;
 
@@ -41,12 +40,7 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     /// The caller keeps the column's total under 2 GiB; [`BatchBuilder`](super::BatchBuilder) checks that per row.
     #[inline]
     pub fn push(&mut self, row: usize, value: &T::Native) {
-        self.push_bytes(row, value.as_ref());
-    }
-
-    /// As [`BytesColumn::push`]; the bytes of a STRING are UTF-8, or [`BytesColumn::finish`] fails.
-    #[inline]
-    pub fn push_bytes(&mut self, row: usize, value: &[u8]) {
+        let value: &[u8] = value.as_ref();
         if self.offsets.len() != row + 1 {
             self.fill(row);
         }
@@ -63,7 +57,7 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         }
     }
 
-    #[cold]
+    /// Rows up to `row` become null.
     fn fill(&mut self, row: usize) {
         debug_assert!(self.offsets.len() < row + 1, "a row gets one value");
         self.validity.gap(self.offsets.len() - 1, row);
@@ -71,9 +65,7 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     }
 
     /// The array of `rows` rows; the column starts over with room for as many.
-    ///
-    /// Strings are checked again as UTF-8, once per column, since the alternative is `unsafe`.
-    pub fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+    pub fn finish(&mut self, rows: usize) -> ArrayRef {
         if self.offsets.len() < rows + 1 {
             self.fill(rows);
         }
@@ -83,8 +75,11 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         let room = self.data.len();
         let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
         let nulls = self.validity.finish(rows);
-        // The offsets start at 0 and only grow while the total is under 2 GiB.
-        let array = GenericByteArray::<T>::try_new(OffsetBuffer::new(offsets), data.into(), nulls)?;
-        Ok(Arc::new(array))
+        // Checks that they start at 0 and only grow.
+        let offsets = OffsetBuffer::new(offsets);
+        // SAFETY: the last offset is the length of the data, there are `rows` values and as many validity bits; `data` is
+        // values of the native type end to end, with an offset at every end and nowhere else, so that each slot of a
+        // STRING column is UTF-8. Checking that again took a third of the decoding of Chinese text.
+        Arc::new(unsafe { GenericByteArray::<T>::new_unchecked(offsets, data.into(), nulls) })
     }
 }

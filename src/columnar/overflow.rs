@@ -134,13 +134,13 @@ impl OverflowColumn {
 
         let cells = std::mem::take(&mut self.cell_count);
         let members = vec![
-            self.op.finish(cells)?,
+            self.op.finish(cells),
             self.ts.finish(cells),
             self.i.finish(cells),
             self.d.finish(cells),
-            self.s.finish(cells)?,
+            self.s.finish(cells),
             self.b.finish(cells),
-            self.x.finish(cells)?,
+            self.x.finish(cells),
         ];
         let cells = StructArray::try_new_with_length(cell_fields.clone(), members, None, cells)?;
         let lists = ListArray::try_new(
@@ -149,7 +149,7 @@ impl OverflowColumn {
             Arc::new(cells),
             None,
         )?;
-        let names = self.names.finish(std::mem::take(&mut self.name_count))?;
+        let names = self.names.finish(std::mem::take(&mut self.name_count));
         let entries = StructArray::try_new(entry_fields.clone(), vec![names, Arc::new(lists)], None)?;
         let offsets = take_offsets(&mut self.row_offsets);
         let nulls = self.rows_validity.finish(rows);

@@ -103,7 +103,8 @@ impl<'a> CellSink<'a> for PlacedCells {
                 Payload::Integer(value) => RowHasher::cell_hash(seed, &value.to_le_bytes()),
                 Payload::Double(bits) => RowHasher::cell_hash(seed, &bits.to_le_bytes()),
                 Payload::Boolean(value) => RowHasher::cell_hash(seed, &[u8::from(value)]),
-                Payload::String(bytes) | Payload::Binary(bytes) => RowHasher::cell_hash(seed, bytes),
+                Payload::String(text) => RowHasher::cell_hash(seed, text.as_bytes()),
+                Payload::Binary(bytes) => RowHasher::cell_hash(seed, bytes),
             };
             self.sum = self.sum.wrapping_add(hash);
         }
@@ -111,7 +112,8 @@ impl<'a> CellSink<'a> for PlacedCells {
             + match payload {
                 Payload::Integer(_) | Payload::Double(_) => 8,
                 Payload::Boolean(_) => 1,
-                Payload::String(bytes) | Payload::Binary(bytes) => bytes.len() as u64,
+                Payload::String(text) => text.len() as u64,
+                Payload::Binary(bytes) => bytes.len() as u64,
             };
         self.misplaced |= !column.values.push_payload(self.row, payload);
         self.timestamp = timestamp;

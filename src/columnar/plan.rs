@@ -69,7 +69,7 @@ pub struct PlannedColumn {
     /// What it holds.
     #[serde(flatten)]
     pub role: Role,
-    /// How its pages are encoded; ignored for `_overflow`.
+    /// How its pages are encoded; for `_overflow` whether all of its leaves begin with a dictionary.
     pub encoding: Encoding,
 }
 

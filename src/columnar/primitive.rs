@@ -39,7 +39,7 @@ impl<T: ArrowPrimitiveType> PrimitiveColumn<T> {
         self.values.truncate(row);
     }
 
-    #[cold]
+    /// Rows up to `row` become null.
     fn fill(&mut self, row: usize) {
         debug_assert!(self.values.len() < row, "a row gets one value");
         self.validity.gap(self.values.len(), row);

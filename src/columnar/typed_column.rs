@@ -1,7 +1,6 @@
 //! One growing column of any value type.
 
 use arrow::array::ArrayRef;
-use arrow::error::ArrowError;
 
 use super::boolean::BooleanColumn;
 use super::bytes::{BinaryColumn, StringColumn};
@@ -65,8 +64,8 @@ impl TypedColumn {
             (TypedColumn::Integer(column), Payload::Integer(value)) => column.push(row, value),
             (TypedColumn::Double(column), Payload::Double(bits)) => column.push(row, f64::from_bits(bits)),
             (TypedColumn::Boolean(column), Payload::Boolean(value)) => column.push(row, value),
-            (TypedColumn::String(column), Payload::String(bytes)) => column.push_bytes(row, bytes),
-            (TypedColumn::Binary(column), Payload::Binary(bytes)) => column.push_bytes(row, bytes),
+            (TypedColumn::String(column), Payload::String(text)) => column.push(row, text),
+            (TypedColumn::Binary(column), Payload::Binary(bytes)) => column.push(row, bytes),
             _ => return false,
         }
         true
@@ -103,11 +102,11 @@ impl TypedColumn {
     }
 
     /// The array of `rows` rows; the column starts over.
-    pub fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+    pub fn finish(&mut self, rows: usize) -> ArrayRef {
         match self {
-            TypedColumn::Integer(column) => Ok(column.finish(rows)),
-            TypedColumn::Double(column) => Ok(column.finish(rows)),
-            TypedColumn::Boolean(column) => Ok(column.finish(rows)),
+            TypedColumn::Integer(column) => column.finish(rows),
+            TypedColumn::Double(column) => column.finish(rows),
+            TypedColumn::Boolean(column) => column.finish(rows),
             TypedColumn::String(column) => column.finish(rows),
             TypedColumn::Binary(column) => column.finish(rows),
         }

@@ -72,9 +72,14 @@ impl WriterSettings {
             .set_sorting_columns(Some(sorting))
             .set_key_value_metadata(Some(footer));
         for column in plan.columns().iter().filter(|column| column.role == Role::Overflow) {
-            builder = overflow(builder, &column.name, self.profile);
+            builder = overflow(builder, column, self.profile);
         }
         Ok(builder.build())
+    }
+
+    /// The settings of a file that has nothing but `_overflow`.
+    pub(super) fn overflow_properties(&self, column: &PlannedColumn) -> Result<WriterProperties> {
+        Ok(overflow(self.base()?, column, self.profile).build())
     }
 
     /// zstd at the chosen level.
@@ -137,14 +142,14 @@ pub(super) fn candidates(column: &PlannedColumn, profile: EncodingProfile) -> Ve
     candidates
 }
 
-/// The leaves of `_overflow`.
+/// The leaves of `_overflow`. `Dictionary` gives all of them one, which a leaf leaves when it is full.
 fn overflow(
     mut builder: WriterPropertiesBuilder,
-    name: &str,
+    column: &PlannedColumn,
     profile: EncodingProfile,
 ) -> WriterPropertiesBuilder {
     let path = |leaf: &[&str]| {
-        let mut parts = vec![name.to_owned(), "key_value".to_owned()];
+        let mut parts = vec![column.name.clone(), "key_value".to_owned()];
         parts.extend(leaf.iter().map(|part| (*part).to_owned()));
         ColumnPath::from(parts)
     };
@@ -161,6 +166,11 @@ fn overflow(
     ];
     for (member, encoding) in encodings.into_iter().filter(|_| !profile.has_old_pages()) {
         builder = builder.set_column_encoding(cell(member), encoding);
+    }
+    if column.encoding == Encoding::Dictionary {
+        for member in ["ts", "i", "d", "s", "x"] {
+            builder = builder.set_column_dictionary_enabled(cell(member), true);
+        }
     }
     for member in ["op", "ts", "i", "d", "s", "b", "x"] {
         builder = builder.set_column_statistics_enabled(cell(member), EnabledStatistics::Chunk);

@@ -1,11 +1,13 @@
 //! Encodings chosen by weighing a sample.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, RecordBatch};
-use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 
 use super::column::{ColumnChunk, PageCompressor};
 use super::settings::{WriterSettings, candidates};
-use crate::columnar::{ColumnPlan, Encoding, arrow_schema};
+use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, Role, arrow_schema};
 use crate::error::{Context, Kind, Result};
 
 /// Fewer values than this say nothing.
@@ -36,7 +38,6 @@ pub fn choose_encodings(
         let mut best: Option<(i64, Encoding)> = None;
         if values >= MIN_VALUES {
             for encoding in candidates(column, settings.profile) {
-                // `_overflow`, which has several leaves and no candidates, is the last column.
                 let mut chunk = ColumnChunk::new(leaves.column(index), encoding, settings, compression);
                 let mut weigh = || {
                     for array in batches.iter().filter_map(|batch| batch.columns().get(index)) {
@@ -50,7 +51,37 @@ pub fn choose_encodings(
                 }
             }
         }
+        if column.role == Role::Overflow && values >= MIN_VALUES {
+            let [without, with] = [Encoding::Plain, Encoding::Dictionary].map(|encoding| {
+                overflow_size(batches, index, &PlannedColumn { encoding, ..column.clone() }, settings)
+            });
+            let (without, with) = (without?, with?);
+            best = Some(if with < worth(without) {
+                (with, Encoding::Dictionary)
+            } else {
+                (without, Encoding::Plain)
+            });
+        }
         chosen.push(best.map_or(column.encoding, |(_, encoding)| encoding));
     }
     Ok(plan.with_encodings(|index, column| chosen.get(index).copied().unwrap_or(column.encoding)))
+}
+
+/// Bytes of a file that has nothing but the `_overflow` of these batches.
+fn overflow_size(
+    batches: &[RecordBatch],
+    index: usize,
+    column: &PlannedColumn,
+    settings: &WriterSettings,
+) -> Result<i64> {
+    let doing = "try an encoding";
+    let Some(first) = batches.first() else { return Ok(0) };
+    let schema = Arc::new(first.schema_ref().project(&[index]).doing(Kind::Internal, doing)?);
+    let properties = settings.overflow_properties(column)?;
+    let mut file = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).doing(Kind::Internal, doing)?;
+    for batch in batches {
+        let overflow = batch.project(&[index]).doing(Kind::Internal, doing)?;
+        file.write(&overflow).doing(Kind::Internal, doing)?;
+    }
+    Ok(file.into_inner().doing(Kind::Internal, doing)?.len() as i64)
 }

@@ -5,6 +5,7 @@
 //! [`RowReader::next_row`](super::RowReader::next_row) would have read, and it leaves everything else, damage included,
 //! to that.
 
+use super::cell_index::CellIndex;
 use super::crc8::{self, Method, Tables};
 #[cfg(target_arch = "x86_64")]
 use super::crc8_clmul::CarryLess;
@@ -21,8 +22,8 @@ pub enum Payload<'a> {
     Double(u64),
     /// BOOLEAN.
     Boolean(bool),
-    /// STRING: UTF-8.
-    String(&'a [u8]),
+    /// STRING.
+    String(&'a str),
     /// BINARY.
     Binary(&'a [u8]),
 }
@@ -42,6 +43,7 @@ pub trait CellSink<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct ExpectedCells {
     cells: Vec<Expected>,
+    index: CellIndex,
     #[cfg(target_arch = "x86_64")]
     carry_less: Option<CarryLess>,
 }
@@ -60,8 +62,8 @@ struct Expected {
     name: Box<str>,
 }
 
-/// Names skipped one by one before the next name is searched for.
-const PROBES: usize = 6;
+/// Names skipped one by one before the next name is looked up.
+const PROBES: usize = 3;
 
 /// `07`, the timestamp, `0A` and the checksum.
 const TAIL: usize = 11;
@@ -79,6 +81,7 @@ impl ExpectedCells {
             cells[index].next = next;
         }
         ExpectedCells {
+            index: CellIndex::new(cells.iter().map(|cell| &*cell.name)),
             cells,
             #[cfg(target_arch = "x86_64")]
             carry_less: CarryLess::detect(),
@@ -155,10 +158,7 @@ impl ExpectedCells {
                     let (tail, after) = bytes.get(size..)?.split_first_chunk::<TAIL>()?;
                     let crc = method.update_within(cell.crc, value.get(5..)?, size + 4);
                     let timestamp = row.end_of_cell(crc, tail)?;
-                    if !is_utf8(bytes, size) {
-                        return None;
-                    }
-                    sink.put(index, Payload::String(&bytes[..size]), timestamp);
+                    sink.put(index, Payload::String(utf8(bytes, size)?), timestamp);
                     after
                 }
                 ValueType::Binary => {
@@ -187,22 +187,21 @@ impl ExpectedCells {
                 return Some((from + skipped, cell, after));
             }
         }
-        if following.len() > PROBES { self.search(from, rest) } else { None }
+        if following.len() > PROBES { self.look_up(from, rest) } else { None }
     }
 
     #[inline(never)]
-    fn search<'a>(&self, from: usize, rest: &'a [u8]) -> Option<(usize, &Expected, &'a [u8])> {
+    fn look_up<'a>(&self, from: usize, rest: &'a [u8]) -> Option<(usize, &Expected, &'a [u8])> {
         let (&[CELL, CELL_NAME, ref length @ ..], after) = rest.split_first_chunk::<6>()? else {
             return None;
         };
         let name = after.get(..u32::from_le_bytes(*length) as usize)?;
-        let following = self.cells.get(from..)?;
-        let first = from + following.partition_point(|cell| cell.name.as_bytes() < name);
-        let same_name = self.cells.get(first..self.cells.get(first)?.next)?;
-        same_name
+        let first = self.index.candidates(name).find(|at| self.cells[*at].name.as_bytes() == name)?;
+        let types = self.cells.get(first.max(from)..self.cells[first].next)?;
+        types
             .iter()
             .enumerate()
-            .find_map(|(index, cell)| Some((first + index, cell, cell.head.strip(rest)?)))
+            .find_map(|(index, cell)| Some((first.max(from) + index, cell, cell.head.strip(rest)?)))
     }
 }
 
@@ -267,10 +266,10 @@ fn variable(rest: &[u8], code: u8) -> Option<(usize, &[u8])> {
     ((found == code) & fits).then_some((size as usize, after))
 }
 
-/// Whether the first `size` of `bytes`, which has so many, are UTF-8. Short ASCII, which most strings are, is seen
+/// The first `size` of `bytes`, which has so many, if they are UTF-8. Short ASCII, which most strings are, is seen
 /// without a call.
 #[inline(always)]
-fn is_utf8(bytes: &[u8], size: usize) -> bool {
+fn utf8(bytes: &[u8], size: usize) -> Option<&str> {
     const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
     let word = |bytes: &[u8; 16]| u128::from_le_bytes(*bytes);
     let text = &bytes[..size];
@@ -281,5 +280,10 @@ fn is_utf8(bytes: &[u8], size: usize) -> bool {
         (33..=64, _, _) => u128::from(!text.is_ascii()),
         _ => 1,
     };
-    seen == 0 || simdutf8::basic::from_utf8(text).is_ok()
+    match seen {
+        // SAFETY: every byte of `text` was looked at, in one of the words or by `is_ascii`, and none has its high bit set: it
+        // is ASCII.
+        0 => Some(unsafe { std::str::from_utf8_unchecked(text) }),
+        _ => simdutf8::basic::from_utf8(text).ok(),
+    }
 }
