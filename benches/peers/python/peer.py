@@ -2,8 +2,8 @@
 
     python peer.py FOLDER ROUNDS SET...
 
-Prints a JSON line per decoder, set and stage. The SDK has two native decoders: a C parser of PlainBuffer, and a C++ decoder
-of whole responses that loads in one version of Python only. Both run where both load.
+Prints a JSON line per decoder, set and stage. The SDK has two native decoders: a C parser of PlainBuffer, and a C++
+decoder of whole responses that loads in one version of Python only. Both run where both load.
 """
 
 import json
@@ -46,17 +46,18 @@ class Decoder:
 
 
 def decoders():
-    """The native decoders that load here, and a skipped line for one that does not."""
-    from tablestore.native import native_plainbuffer
-
+    """The native decoders that load here; prints a line with `skipped` for one that does not."""
     # Whatever decodes from here on is not pure Python.
     sdk.PlainBufferCodedInputStream = None
-    yield Decoder("python-c-parser", native_plainbuffer, whole_response=False)
-    if sdk.NATIVE_DECODER_AVAILABLE:
-        yield Decoder("python-cpp-decoder", sdk._native_sdk, whole_response=True)
-    else:
-        skipped = f"the wheel's C++ decoder does not load in Python {platform.python_version()}"
-        print(json.dumps({"peer": "python-cpp-decoder", "skipped": skipped}))
+    for peer, loads, module, whole_response in [
+        ("python-c-parser", sdk.NATIVE_PARSER_AVAILABLE, "tablestore.native.native_plainbuffer", False),
+        ("python-cpp-decoder", sdk.NATIVE_DECODER_AVAILABLE, "tablestore.ots_sdk.ots_sdk", True),
+    ]:
+        if loads:
+            yield Decoder(peer, sys.modules[module], whole_response)
+        else:
+            skipped = f"{module} does not load in Python {platform.python_version()} on {platform.machine()}"
+            print(json.dumps({"peer": peer, "skipped": skipped}), flush=True)
 
 
 class DataSet:
