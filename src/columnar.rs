@@ -21,6 +21,7 @@ mod primitive;
 mod reader;
 mod records;
 mod row_encoder;
+mod row_list;
 mod sample;
 mod schema;
 mod slots;

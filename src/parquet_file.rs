@@ -8,6 +8,7 @@ mod batches;
 mod claims;
 mod column;
 mod contents;
+mod drift;
 mod encoder;
 mod extent;
 mod first_key;

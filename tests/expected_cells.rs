@@ -150,7 +150,7 @@ fn rows_by_shortcut<'a>(
     page: &'a [u8],
     names: &[(&'a str, ValueType)],
 ) -> (Vec<Row<'a>>, Option<DecodeError>) {
-    let expected = ExpectedCells::new(names.iter().copied());
+    let expected = ExpectedCells::new([("id", PrimaryKeyType::Integer)], names.iter().copied());
     let mut rows = Vec::new();
     let mut reader = match RowReader::new(page) {
         Ok(reader) => reader,

@@ -208,6 +208,53 @@ fn each_profile_keeps_the_rows_and_what_it_promises() {
 }
 
 #[test]
+fn the_encoding_of_a_column_follows_values_that_drift() {
+    const FEW: i64 = 30_000;
+    let key_column =
+        PrimaryKeyColumn { name: "id".into(), column_type: PrimaryKeyType::Integer, auto_increment: false };
+    let text = |id: i64| match id < FEW {
+        true => format!("one of {} texts", id % 5),
+        false => format!("{:016x}", (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+    };
+    let each_row = |visit: &mut dyn FnMut(&Row<'_>)| {
+        for id in 0..3 * FEW {
+            let text = text(id);
+            let key = vec![("id", PrimaryKeyValue::Integer(id))];
+            let cells = vec![Cell::put("text", Value::String(&text), Some(1))];
+            visit(&Row { key, cells, ..Row::default() });
+        }
+    };
+    let mut sample = Sample::default();
+    each_row(&mut |row| sample.observe(row));
+    let plan = sample.plan(&[key_column], &[]).unwrap();
+    let plan = plan.with_encodings(|_, column| match column.name.as_str() {
+        "text" => Encoding::Dictionary,
+        _ => column.encoding,
+    });
+    let (mut builder, mut batches, mut totals) =
+        (BatchBuilder::new(Arc::new(plan.clone())), vec![], Totals::default());
+    each_row(&mut |row| {
+        builder.append(row).unwrap();
+        if builder.rows() == 1_500 {
+            let batch = builder.finish().unwrap();
+            totals += batch.totals;
+            batches.push(batch.record_batch);
+        }
+    });
+    let settings = WriterSettings { row_group_rows: 2_048, ..WriterSettings::default() };
+    let (bytes, ..) = encode(&batches, &plan, &settings);
+    assert_eq!(row_sum_of(bytes.clone(), &plan, &ReadLimits::default()).unwrap(), totals.row_sum);
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    let has_dictionary = |group: usize| {
+        let mut encodings = metadata.row_group(group).column(1).encodings();
+        encodings.any(|encoding| encoding == ParquetEncoding::RLE_DICTIONARY)
+    };
+    let last = metadata.num_row_groups() - 1;
+    assert!(has_dictionary(0) && has_dictionary(FEW as usize / 2_048 + 1), "not yet");
+    assert!(!has_dictionary(last), "{last} row groups");
+}
+
+#[test]
 fn the_footer_says_how_rows_are_sorted_and_columns_encoded() {
     let plan = plan(2_000);
     let (batches, _) = batches(2_000, &plan);

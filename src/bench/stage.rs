@@ -5,10 +5,10 @@
 pub enum Stage {
     /// The pages into a buffer that is there already: the floor under everything.
     Copy,
-    /// The checksums of every cell's value and timestamp, and nothing else.
-    Checksums,
     /// Every cell looked at, checksums and UTF-8 included, nothing kept.
     Walk,
+    /// Pages to record batches, ordinary rows without their checksums.
+    DecodeUnchecked,
     /// Pages to record batches, checksums and UTF-8 included.
     Decode,
     /// The same, and the row-sum: what a backup does.
@@ -44,8 +44,8 @@ impl Stage {
     pub fn label(self) -> &'static str {
         match self {
             Stage::Copy => "copy the pages",
-            Stage::Checksums => "checksums of the cells, alone",
             Stage::Walk => "walk the rows",
+            Stage::DecodeUnchecked => "decode to record batches, no checksums",
             Stage::Decode => "decode to record batches",
             Stage::DecodeAndSum => "decode to record batches, with row-sum",
             Stage::Encode => "encode to Parquet, zstd 1",

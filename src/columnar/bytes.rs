@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow::array::{ArrayRef, GenericByteArray};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 
+use super::row_list::RowList;
 use super::validity::Validity;
 
 /// STRING values.
@@ -14,12 +15,15 @@ pub type StringColumn = BytesColumn<Utf8Type>;
 /// BINARY values.
 pub type BinaryColumn = BytesColumn<BinaryType>;
 
-/// Values of any length end to end, rows without one filled in late.
+/// Values of any length end to end. Rows without one are filled in when the next value comes; in a column that was sparse
+/// in the last batch, at the end.
 pub struct BytesColumn<T> {
     data: Vec<u8>,
-    /// Where each row's value ends; the leading 0 is there from the start.
+    /// Where each row's value ends, or of a sparse column each value; the leading 0 is there from the start.
     offsets: Vec<i32>,
     validity: Validity,
+    /// Where the values belong, if not one after the other.
+    list: Option<RowList>,
     value_type: PhantomData<T>,
 }
 
@@ -29,6 +33,7 @@ impl<T> Default for BytesColumn<T> {
             data: Vec::new(),
             offsets: vec![0],
             validity: Validity::default(),
+            list: None,
             value_type: PhantomData,
         }
     }
@@ -41,7 +46,9 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     #[inline]
     pub fn push(&mut self, row: usize, value: &T::Native) {
         let value: &[u8] = value.as_ref();
-        if self.offsets.len() != row + 1 {
+        if let Some(list) = &mut self.list {
+            list.push(row);
+        } else if self.offsets.len() != row + 1 {
             self.fill(row);
         }
         self.data.extend_from_slice(value);
@@ -51,9 +58,10 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
 
     /// Takes back the values of `row` and of rows behind it. Rows before it that were skipped stay null.
     pub fn truncate(&mut self, row: usize) {
-        if let Some(end) = self.offsets.get(row) {
+        let values = self.list.as_mut().map_or(row, |list| list.truncate(row));
+        if let Some(end) = self.offsets.get(values) {
             self.data.truncate(*end as usize);
-            self.offsets.truncate(row + 1);
+            self.offsets.truncate(values + 1);
         }
     }
 
@@ -66,20 +74,65 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
 
     /// The array of `rows` rows; the column starts over with room for as many.
     pub fn finish(&mut self, rows: usize) -> ArrayRef {
-        if self.offsets.len() < rows + 1 {
-            self.fill(rows);
-        }
-        let mut next_offsets = Vec::with_capacity(rows + 1);
+        let (nulls, count) = match self.list.take() {
+            Some(list) => {
+                let ends = std::mem::take(&mut self.offsets);
+                self.offsets.reserve(rows + 1);
+                for (row, end_before) in list.rows().zip(&ends) {
+                    self.offsets.resize(row + 1, *end_before);
+                }
+                self.offsets.resize(rows + 1, self.data.len() as i32);
+                (list.nulls(rows), list.len())
+            }
+            None => {
+                if self.offsets.len() < rows + 1 {
+                    self.fill(rows);
+                }
+                let nulls = self.validity.finish(rows);
+                let count = rows - nulls.as_ref().map_or(0, NullBuffer::null_count);
+                (nulls, count)
+            }
+        };
+        self.list = RowList::for_column_with(count, rows);
+        let mut next_offsets = Vec::with_capacity(if self.list.is_some() { count + 1 } else { rows + 1 });
         next_offsets.push(0);
-        let offsets = ScalarBuffer::from(std::mem::replace(&mut self.offsets, next_offsets));
+        // Checks that they start at 0 and only grow.
+        let offsets = OffsetBuffer::new(std::mem::replace(&mut self.offsets, next_offsets).into());
         let room = self.data.len();
         let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
-        let nulls = self.validity.finish(rows);
-        // Checks that they start at 0 and only grow.
-        let offsets = OffsetBuffer::new(offsets);
         // SAFETY: the last offset is the length of the data, there are `rows` values and as many validity bits; `data` is
         // values of the native type end to end, with an offset at every end and nowhere else, so that each slot of a
         // STRING column is UTF-8. Checking that again took a third of the decoding of Chinese text.
         Arc::new(unsafe { GenericByteArray::<T>::new_unchecked(offsets, data.into(), nulls) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, StringArray};
+
+    use super::*;
+
+    /// Batches in which every `step`th row has a value, and one row is taken back and put again.
+    #[test]
+    fn dense_and_sparse_batches_follow_each_other() {
+        let mut column = StringColumn::default();
+        for step in [1, 9, 9, 100, 1, 5, 5, 3, 200] {
+            let value = |row: usize| (row % step == step / 2).then(|| "é".repeat(row % 7));
+            for row in 0..150 {
+                if let Some(value) = value(row) {
+                    column.push(row, "taken back");
+                    column.truncate(row);
+                    column.push(row, &value);
+                }
+            }
+            let array = column.finish(150);
+            array.to_data().validate_full().unwrap();
+            assert_eq!(
+                array.as_any().downcast_ref::<StringArray>(),
+                Some(&(0..150).map(value).collect()),
+                "{step}"
+            );
+        }
     }
 }

@@ -47,13 +47,17 @@ impl PlacedCells {
                 _ => None,
             })
         };
+        let key = plan.columns().iter().filter_map(|column| match &column.role {
+            Role::Key { column, column_type } => Some((column.as_str(), *column_type)),
+            _ => None,
+        });
         let columns = attributes().map(|(name, value_type)| PlacedColumn {
             values: TypedColumn::of(value_type),
             seed: RowHasher::column_seed(name, value_type),
             size: name.len() as u64 + 8,
         });
         PlacedCells {
-            expected: Arc::new(ExpectedCells::new(attributes())),
+            expected: Arc::new(ExpectedCells::new(key, attributes())),
             columns: columns.collect(),
             row: 0,
             cell_count: 0,

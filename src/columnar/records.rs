@@ -240,12 +240,25 @@ impl<'a> RecordsReader<'a> {
     }
 
     fn read(&mut self) -> Result<Option<PlacedRecord<'a>>> {
-        let mut row = Row::default();
-        if !self.rows.read_at(self.next, &mut row)? {
+        let (at, mut row) = (self.next, Row::default());
+        let Some((record_type, sequence)) = self.record_at(at, &mut row)? else { return Ok(None) };
+        self.next += 1;
+        Ok(Some(PlacedRecord {
+            record: StreamRecord { record_type, sequence, row },
+            place: self.batch.place(at)?,
+            shard_id: self.batch.shard.value(at),
+        }))
+    }
+
+    /// Reads the row of the record at `at` into `row`, whose memory is reused, and says what the record did and when; `None` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` for a record that makes no sense.
+    pub fn record_at(&mut self, at: usize, row: &mut Row<'a>) -> Result<Option<(RecordType, SequenceInfo)>> {
+        if !self.rows.read_at(at, row)? {
             return Ok(None);
         }
-        let at = self.next;
-        self.next += 1;
         let record_type = [RecordType::Put, RecordType::Update, RecordType::Delete]
             .into_iter()
             .find(|record_type| op_name(*record_type) == self.batch.op.value(at))
@@ -268,11 +281,7 @@ impl<'a> RecordsReader<'a> {
         if record_type == RecordType::Put && row.cells.iter().any(|cell| cell.op.is_some()) {
             return Err(corrupt("a put deletes a cell"));
         }
-        Ok(Some(PlacedRecord {
-            record: StreamRecord { record_type, sequence, row },
-            place: self.batch.place(at)?,
-            shard_id: self.batch.shard.value(at),
-        }))
+        Ok(Some((record_type, sequence)))
     }
 }
 

@@ -12,7 +12,7 @@ use super::taking_apart::TakingApart;
 use super::{Ambiguous, FoldSettings, RecordSet};
 use crate::columnar::{BatchBuilder, ColumnPlan, KeyColumns, RecordsReader, RowsReader, arrow_schema};
 use crate::error::Context;
-use crate::model::{KeyRange, PrimaryKey, Row, RowImage};
+use crate::model::{KeyRange, PrimaryKey, Row, RowImage, StreamRecord};
 use crate::{Error, Kind, Result};
 
 /// A batch ends when the rows that records made have so many bytes, about.
@@ -208,32 +208,39 @@ impl FoldedRows {
             return Ok((start < until).then(|| batch.slice(start, until - start)));
         }
         let set = self.records.clone();
-        let mut merge = Merge {
-            base: match &of_base {
-                Some((batch, keys, apart)) => {
-                    Some(OfBase { keys, apart: apart.as_deref(), rows: RowsReader::new(batch, &self.plan)? })
-                }
-                None => None,
-            },
-            set: &set,
-            readers: Vec::new(),
-            taking_apart: &self.taking_apart,
-            settings: &self.settings,
-            made: &mut self.made,
-            places: Vec::new(),
-            ambiguous: &mut self.ambiguous,
-            folded: 0,
-        };
         let mut row = start;
-        while self.next.start < records && !merge.is_full() {
-            let group = merge.group(self.next.start..records);
-            self.next.start = group.end;
-            row = merge.key(row..until, group)?;
-        }
-        if self.next.start == records {
-            row = merge.rows(row..until)?;
-        }
-        let Merge { places, folded, .. } = merge;
+        let (places, folded) = {
+            let mut merge = Merge {
+                base: match &of_base {
+                    Some((batch, keys, apart)) => Some(OfBase {
+                        keys,
+                        apart: apart.as_deref(),
+                        rows: RowsReader::new(batch, &self.plan)?,
+                    }),
+                    None => None,
+                },
+                set: &set,
+                readers: Vec::new(),
+                taking_apart: &self.taking_apart,
+                settings: &self.settings,
+                made: &mut self.made,
+                image: RowImage::absent(),
+                row: Row::default(),
+                of_record: Row::default(),
+                places: Vec::new(),
+                ambiguous: &mut self.ambiguous,
+                folded: 0,
+            };
+            while self.next.start < records && !merge.is_full() {
+                let group = merge.group(self.next.start..records);
+                self.next.start = group.end;
+                row = merge.key(row..until, group)?;
+            }
+            if self.next.start == records {
+                row = merge.rows(row..until)?;
+            }
+            (std::mem::take(&mut merge.places), merge.folded)
+        };
         self.folded += folded;
         if let Some(current) = current {
             current.row = row;
@@ -273,6 +280,10 @@ struct Merge<'a> {
     taking_apart: &'a TakingApart,
     settings: &'a FoldSettings,
     made: &'a mut BatchBuilder,
+    /// Of the key in hand, and the row it came from, and its record; kept for their memory.
+    image: RowImage<'a>,
+    row: Row<'a>,
+    of_record: Row<'a>,
     /// Where the rows of the result lie.
     places: Vec<(usize, usize)>,
     ambiguous: &'a mut Ambiguous,
@@ -305,8 +316,8 @@ impl<'a> Merge<'a> {
     /// Takes the rows of the base before a key as they are, and makes the row of that key. Says which row of the base comes next.
     fn key(&mut self, rows: Range<usize>, group: Range<usize>) -> Result<usize> {
         let mut row = rows.start;
-        let mut image = RowImage::absent();
-        let mut seen = Row::default();
+        self.image.clear();
+        self.row.clear();
         let mut is_there = false;
         if let Some((part, record)) = self.set.at(group.start) {
             let keys = self.set.keys(part);
@@ -328,20 +339,21 @@ impl<'a> Merge<'a> {
                 && is_there
                 && let Some(base) = &mut self.base
             {
-                base.rows.read_at(row, &mut seen)?;
-                image = RowImage::seen(&seen);
+                base.rows.read_at(row, &mut self.row)?;
+                self.image.see(&self.row);
             }
             is_touched = true;
             self.folded += 1;
             let record = self.record(part, record)?;
-            image.apply(&record, self.settings.rules);
-            if seen.key.is_empty() {
-                seen.key = record.row.key;
+            self.image.apply(&record, self.settings.rules);
+            if self.row.key.is_empty() {
+                self.row.key.extend_from_slice(&record.row.key);
             }
+            self.of_record = record.row;
         }
         let end = row + usize::from(is_there);
         match is_touched {
-            true => self.make(&image, &mut seen)?,
+            true => self.make()?,
             false => {
                 self.rows(row..end)?;
             }
@@ -349,7 +361,7 @@ impl<'a> Merge<'a> {
         Ok(end)
     }
 
-    fn record(&mut self, part: usize, row: usize) -> Result<crate::model::StreamRecord<'a>> {
+    fn record(&mut self, part: usize, row: usize) -> Result<StreamRecord<'a>> {
         if self.readers.is_empty() {
             self.readers.resize_with(self.set.parts(), || None);
         }
@@ -358,22 +370,26 @@ impl<'a> Merge<'a> {
             Some(reader) => reader,
             none => none.insert(set.reader(part)?),
         };
-        let placed = reader.read_at(row)?;
-        placed.map(|placed| placed.record).ok_or_else(|| corrupt("a record is not there"))
+        let mut of_record = std::mem::take(&mut self.of_record);
+        let record = reader.record_at(row, &mut of_record)?;
+        let (record_type, sequence) = record.ok_or_else(|| corrupt("a record is not there"))?;
+        Ok(StreamRecord { record_type, sequence, row: of_record })
     }
 
     /// Puts what is left of a row into the batch.
-    fn make(&mut self, image: &RowImage<'a>, row: &mut Row<'a>) -> Result<()> {
-        if image.is_ambiguous() && image.exists() {
+    fn make(&mut self) -> Result<()> {
+        if !self.image.exists() {
+            return Ok(());
+        }
+        let mut row = std::mem::take(&mut self.row);
+        if self.image.is_ambiguous() {
             self.ambiguous.add(|| PrimaryKey::from_row(&row.key));
         }
-        match image.cells(i64::MIN) {
-            Some(cells) => {
-                row.cells = cells;
-                self.append(row)
-            }
-            None => Ok(()),
-        }
+        row.cells.clear();
+        self.image.put_cells(i64::MIN, &mut row.cells);
+        self.append(&mut row)?;
+        self.row = row;
+        Ok(())
     }
 
     /// A row without the cells that do not count any more. One that has lost all of them has expired.

@@ -51,21 +51,37 @@ impl<'a> RowImage<'a> {
 
     /// A row as a scan saw it: puts with timestamps, by name ascending and newest first.
     pub fn seen(row: &Row<'a>) -> RowImage<'a> {
-        let columns = Vec::with_capacity(row.cells.len());
-        let mut image = RowImage { exists: true, has_past: true, columns, ..RowImage::default() };
+        let mut image = RowImage::absent();
+        image.see(row);
+        image
+    }
+
+    /// Becomes [`RowImage::absent`], in the memory that it has.
+    pub fn clear(&mut self) {
+        self.columns.clear();
+        (self.exists, self.has_past, self.ambiguous) = (false, false, false);
+    }
+
+    /// Becomes [`RowImage::seen`], in the memory that it has.
+    pub fn see(&mut self, row: &Row<'a>) {
+        self.clear();
+        (self.exists, self.has_past) = (true, true);
+        self.columns.reserve(row.cells.len());
         for cell in &row.cells {
             if let (Some(value), Some(timestamp)) = (cell.value, cell.timestamp) {
-                put(&mut image.column(cell.name).versions, timestamp, value);
+                put(&mut self.column(cell.name).versions, timestamp, value);
             }
         }
-        image
     }
 
     /// Applies the next record of this row, in the order of (rank, ordinal).
     pub fn apply(&mut self, record: &StreamRecord<'a>, rules: FoldRules) {
         match record.record_type {
-            RecordType::Delete => *self = RowImage::absent(),
-            RecordType::Put => *self = RowImage { exists: true, ..RowImage::default() },
+            RecordType::Delete => self.clear(),
+            RecordType::Put => {
+                self.clear();
+                self.exists = true;
+            }
             // Deletes of cells alone make no row.
             RecordType::Update => self.exists |= record.row.cells.iter().any(|cell| cell.op.is_none()),
         }
@@ -133,15 +149,18 @@ impl<'a> RowImage<'a> {
 
     /// The cells, by name ascending and newest first, without those older than `horizon_ms`; `None` where there is no row.
     pub fn cells(&self, horizon_ms: i64) -> Option<Vec<Cell<'a>>> {
-        if !self.exists {
-            return None;
-        }
-        let mut cells = Vec::with_capacity(self.columns.len());
+        let mut cells = Vec::new();
+        self.exists.then(|| self.put_cells(horizon_ms, &mut cells))?;
+        Some(cells)
+    }
+
+    /// Appends what [`RowImage::cells`] gives for a row that is there.
+    pub fn put_cells(&self, horizon_ms: i64, cells: &mut Vec<Cell<'a>>) {
+        cells.reserve(self.columns.len());
         for column in &self.columns {
             let alive = column.versions.iter().filter(|(at, _)| *at >= horizon_ms);
             cells.extend(alive.map(|(at, value)| Cell::put(column.name, *value, Some(*at))));
         }
-        Some(cells)
     }
 }
 

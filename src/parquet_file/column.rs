@@ -198,16 +198,29 @@ impl ColumnChunk {
         self.pages.len() + dictionary + self.values.size(self.dictionary.as_ref())
     }
 
-    /// Ends the chunk and appends it to a row group; then it is empty again.
+    /// The encoding of the chunks that come after the one that is open.
+    pub(super) fn encode_next_as(&mut self, encoding: Encoding) {
+        self.encoding = self.profile.allowed(encoding);
+    }
+
+    /// What its values are.
+    pub(super) fn descriptor(&self) -> &ColumnDescPtr {
+        &self.descriptor
+    }
+
+    /// Ends the chunk and appends it to a row group; then it is empty again. The values, nulls not counted, and their
+    /// bytes.
     pub(super) fn append_to(
         &mut self,
         row_group: &mut SerializedRowGroupWriter<'_, impl std::io::Write + Send>,
         compressor: &mut PageCompressor,
-    ) -> Result<()> {
+    ) -> Result<(usize, i64)> {
+        let values = self.finished.rows - self.finished.nulls + self.validity.len() - self.nulls;
         let (pages, dictionary, close) = self.close(compressor)?;
+        let bytes = close.metadata.compressed_size();
         let result = row_group.append_column(&Pieces(&dictionary, &pages), close);
         self.pages.give_back(pages);
-        result
+        result.map(|()| (values, bytes))
     }
 
     /// Ends the chunk: its compressed size. Then it is empty again.

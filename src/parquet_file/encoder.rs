@@ -14,9 +14,11 @@ use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest, Sha256};
 
 use super::column::{ColumnChunk, PageCompressor};
+use super::drift::Drift;
 use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
-use crate::columnar::{ColumnPlan, Encoding, arrow_schema, record_encodings, record_schema};
+use super::trial::best_encoding;
+use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, arrow_schema, record_encodings, record_schema};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Encodes one file. Rows must come in primary key order, since the footer says so.
@@ -28,13 +30,14 @@ pub struct FileEncoder {
     schema: SchemaRef,
     /// The open row group: the columns before `_overflow`, and that.
     columns: Vec<ColumnChunk>,
+    /// Of files of rows: what the columns were planned as, and whether they still are.
+    drift: Vec<(PlannedColumn, Drift)>,
     overflow: OverflowChunks,
     /// Rows in the open row group.
     open_rows: usize,
     compressor: PageCompressor,
     rows: u64,
-    row_group_rows: usize,
-    row_group_bytes: usize,
+    settings: WriterSettings,
 }
 
 /// A row group ends at so many cells in `_overflow`, so that readers can refuse files that claim four times as many
@@ -69,7 +72,11 @@ impl FileEncoder {
         key_value_metadata: Vec<(String, String)>,
     ) -> Result<FileEncoder> {
         let encodings = plan.columns().iter().map(|column| column.encoding).collect();
-        FileEncoder::start(plan, &arrow_schema(plan), encodings, settings, key_value_metadata)
+        let mut file =
+            FileEncoder::start(plan, &arrow_schema(plan), encodings, settings, key_value_metadata)?;
+        let watched = plan.columns().iter().take(file.columns.len());
+        file.drift = watched.map(|column| (column.clone(), Drift::default())).collect();
+        Ok(file)
     }
 
     /// A file of Stream records whose rows are of `plan`, with nothing in it. Records must come in the order of primary key, rank
@@ -115,12 +122,16 @@ impl FileEncoder {
             writer,
             schema: schema.clone(),
             columns,
+            drift: Vec::new(),
             overflow,
             open_rows: 0,
             compressor: PageCompressor::new(settings.zstd_level).doing(Kind::Internal, "start zstd")?,
             rows: 0,
-            row_group_rows: settings.row_group_rows.max(1),
-            row_group_bytes: settings.row_group_bytes.max(1),
+            settings: WriterSettings {
+                row_group_rows: settings.row_group_rows.max(1),
+                row_group_bytes: settings.row_group_bytes.max(1),
+                ..settings.clone()
+            },
         })
     }
 
@@ -136,10 +147,12 @@ impl FileEncoder {
         let mut start = 0;
         while start < batch.num_rows() {
             let rows = self.fitting_rows().min(batch.num_rows() - start);
-            self.write_columns(&batch.slice(start, rows)).doing(Kind::Internal, "encode a record batch")?;
+            let part = batch.slice(start, rows);
+            self.write_columns(&part).doing(Kind::Internal, "encode a record batch")?;
+            self.follow_drift(&part)?;
             start += rows;
-            let is_full = self.open_rows >= self.row_group_rows
-                || self.open_bytes() >= self.row_group_bytes
+            let is_full = self.open_rows >= self.settings.row_group_rows
+                || self.open_bytes() >= self.settings.row_group_bytes
                 || self.overflow.cells() >= MAX_OVERFLOW_CELLS;
             if is_full {
                 self.end_row_group()?;
@@ -158,10 +171,23 @@ impl FileEncoder {
         Ok(())
     }
 
+    /// Chooses the encoding of later row groups again where values are no longer what they were.
+    fn follow_drift(&mut self, batch: &RecordBatch) -> Result<()> {
+        let watched = self.columns.iter_mut().zip(&mut self.drift).zip(batch.columns());
+        for ((chunk, (column, drift)), array) in watched {
+            let Some(sample) = drift.values(array) else { continue };
+            let leaf = chunk.descriptor();
+            if let Some(best) = best_encoding(column, &sample, leaf, &self.settings, &mut self.compressor)? {
+                chunk.encode_next_as(best);
+            }
+        }
+        Ok(())
+    }
+
     /// About how many more rows fit into the open row group, one at least.
     fn fitting_rows(&self) -> usize {
-        let rows = self.row_group_rows - self.open_rows;
-        let left = self.row_group_bytes.saturating_sub(self.open_bytes());
+        let rows = self.settings.row_group_rows - self.open_rows;
+        let left = self.settings.row_group_bytes.saturating_sub(self.open_bytes());
         match (self.open_bytes() / self.open_rows.max(1), self.open_rows) {
             (_, 0) | (0, _) => rows,
             (row_bytes, _) => rows.min((left / row_bytes).max(1)),
@@ -180,8 +206,12 @@ impl FileEncoder {
         }
         let mut end = || {
             let mut row_group = self.writer.next_row_group()?;
+            let mut drift = self.drift.iter_mut();
             for chunk in &mut self.columns {
-                chunk.append_to(&mut row_group, &mut self.compressor)?;
+                let (values, bytes) = chunk.append_to(&mut row_group, &mut self.compressor)?;
+                if let Some((_, drift)) = drift.next() {
+                    drift.row_group(values, bytes);
+                }
             }
             self.overflow.append_to(&mut row_group, &mut self.compressor)?;
             row_group.close()?;

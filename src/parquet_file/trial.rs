@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::schema::types::ColumnDescPtr;
 
 use super::column::{ColumnChunk, PageCompressor};
 use super::settings::{WriterSettings, candidates};
 use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, Role, arrow_schema};
 use crate::error::{Context, Kind, Result};
+
+const DOING: &str = "try an encoding";
 
 /// Fewer values than this say nothing.
 const MIN_VALUES: usize = 256;
@@ -23,48 +26,66 @@ pub fn choose_encodings(
     settings: &WriterSettings,
 ) -> Result<ColumnPlan> {
     let mut chosen = Vec::with_capacity(plan.columns().len());
-    let compression = settings.compression()?;
-    // Below what size a slower encoding is worth it.
-    let worth = |size: i64| size - size.checked_div(settings.profile.worthwhile_share()).unwrap_or(0);
-    let doing = "try an encoding";
-    let mut compressor = PageCompressor::new(settings.zstd_level).doing(Kind::Internal, doing)?;
-    let leaves = ArrowSchemaConverter::new().convert(&arrow_schema(plan)).doing(Kind::Internal, doing)?;
+    let mut compressor = PageCompressor::new(settings.zstd_level).doing(Kind::Internal, DOING)?;
+    let leaves = ArrowSchemaConverter::new().convert(&arrow_schema(plan)).doing(Kind::Internal, DOING)?;
     for (index, column) in plan.columns().iter().enumerate() {
-        let values: usize = batches
-            .iter()
-            .filter_map(|batch| batch.columns().get(index))
-            .map(|array| array.len() - array.null_count())
-            .sum();
-        let mut best: Option<(i64, Encoding)> = None;
-        if values >= MIN_VALUES {
-            for encoding in candidates(column, settings.profile) {
-                let mut chunk = ColumnChunk::new(leaves.column(index), encoding, settings, compression);
-                let mut weigh = || {
-                    for array in batches.iter().filter_map(|batch| batch.columns().get(index)) {
-                        chunk.write(array, &mut compressor)?;
-                    }
-                    chunk.finish_size(&mut compressor)
-                };
-                let size = weigh().doing(Kind::Internal, doing)?;
-                if best.is_none_or(|(least, _)| size < worth(least)) {
-                    best = Some((size, encoding));
-                }
+        let arrays: Vec<_> = batches.iter().filter_map(|batch| batch.columns().get(index)).cloned().collect();
+        let best = match (column.role == Role::Overflow, values_in(&arrays) >= MIN_VALUES) {
+            (_, false) => None,
+            (false, true) => {
+                best_encoding(column, &arrays, &leaves.column(index), settings, &mut compressor)?
             }
-        }
-        if column.role == Role::Overflow && values >= MIN_VALUES {
-            let [without, with] = [Encoding::Plain, Encoding::Dictionary].map(|encoding| {
-                overflow_size(batches, index, &PlannedColumn { encoding, ..column.clone() }, settings)
-            });
-            let (without, with) = (without?, with?);
-            best = Some(if with < worth(without) {
-                (with, Encoding::Dictionary)
-            } else {
-                (without, Encoding::Plain)
-            });
-        }
-        chosen.push(best.map_or(column.encoding, |(_, encoding)| encoding));
+            (true, true) => Some(overflow_encoding(batches, index, column, settings)?),
+        };
+        chosen.push(best.unwrap_or(column.encoding));
     }
     Ok(plan.with_encodings(|index, column| chosen.get(index).copied().unwrap_or(column.encoding)))
+}
+
+/// The encoding that makes these values of a flat column smallest, or nearly so and faster; `None` where there is no choice.
+pub(super) fn best_encoding(
+    column: &PlannedColumn,
+    arrays: &[ArrayRef],
+    leaf: &ColumnDescPtr,
+    settings: &WriterSettings,
+    compressor: &mut PageCompressor,
+) -> Result<Option<Encoding>> {
+    let compression = settings.compression()?;
+    let mut best: Option<(i64, Encoding)> = None;
+    for encoding in candidates(column, settings.profile) {
+        let mut chunk = ColumnChunk::new(leaf.clone(), encoding, settings, compression);
+        let mut weigh = || {
+            arrays.iter().try_for_each(|array| chunk.write(array, compressor))?;
+            chunk.finish_size(compressor)
+        };
+        let size = weigh().doing(Kind::Internal, DOING)?;
+        if best.is_none_or(|(least, _)| size < worthwhile(least, settings)) {
+            best = Some((size, encoding));
+        }
+    }
+    Ok(best.map(|(_, encoding)| encoding))
+}
+
+/// Whether the leaves of `_overflow` are smaller with dictionaries.
+fn overflow_encoding(
+    batches: &[RecordBatch],
+    index: usize,
+    column: &PlannedColumn,
+    settings: &WriterSettings,
+) -> Result<Encoding> {
+    let size =
+        |encoding| overflow_size(batches, index, &PlannedColumn { encoding, ..column.clone() }, settings);
+    let (without, with) = (size(Encoding::Plain)?, size(Encoding::Dictionary)?);
+    Ok(if with < worthwhile(without, settings) { Encoding::Dictionary } else { Encoding::Plain })
+}
+
+/// Below what size a slower encoding is worth it.
+fn worthwhile(size: i64, settings: &WriterSettings) -> i64 {
+    size - size.checked_div(settings.profile.worthwhile_share()).unwrap_or(0)
+}
+
+fn values_in(arrays: &[ArrayRef]) -> usize {
+    arrays.iter().map(|array| array.len() - array.null_count()).sum()
 }
 
 /// Bytes of a file that has nothing but the `_overflow` of these batches.
@@ -74,14 +95,13 @@ fn overflow_size(
     column: &PlannedColumn,
     settings: &WriterSettings,
 ) -> Result<i64> {
-    let doing = "try an encoding";
     let Some(first) = batches.first() else { return Ok(0) };
-    let schema = Arc::new(first.schema_ref().project(&[index]).doing(Kind::Internal, doing)?);
+    let schema = Arc::new(first.schema_ref().project(&[index]).doing(Kind::Internal, DOING)?);
     let properties = settings.overflow_properties(column)?;
-    let mut file = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).doing(Kind::Internal, doing)?;
+    let mut file = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).doing(Kind::Internal, DOING)?;
     for batch in batches {
-        let overflow = batch.project(&[index]).doing(Kind::Internal, doing)?;
-        file.write(&overflow).doing(Kind::Internal, doing)?;
+        let overflow = batch.project(&[index]).doing(Kind::Internal, DOING)?;
+        file.write(&overflow).doing(Kind::Internal, DOING)?;
     }
-    Ok(file.into_inner().doing(Kind::Internal, doing)?.len() as i64)
+    Ok(file.into_inner().doing(Kind::Internal, DOING)?.len() as i64)
 }

@@ -28,11 +28,21 @@ impl CellIndex {
         CellIndex { slots }
     }
 
-    /// Candidates for the first cell of `name`; one of them is it, if there is one.
+    /// What `visit` says of the first cell of `name`. It is asked about others too, which it must tell apart.
     #[inline]
-    pub(super) fn candidates(&self, name: &[u8]) -> impl Iterator<Item = usize> + '_ {
-        let (before, after) = self.slots.split_at(home(name, self.slots.len()).min(self.slots.len()));
-        after.iter().chain(before).take_while(|number| **number != 0).map(|number| *number as usize - 1)
+    pub(super) fn find<T>(&self, name: &[u8], mut visit: impl FnMut(usize) -> Option<T>) -> Option<T> {
+        let mut slot = home(name, self.slots.len());
+        loop {
+            match *self.slots.get(slot)? {
+                0 => return None,
+                number => {
+                    if let found @ Some(_) = visit(number as usize - 1) {
+                        return found;
+                    }
+                }
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
     }
 }
 
@@ -50,7 +60,7 @@ mod tests {
         for count in [0, 1, 2, 3, 200, 1_000] {
             let names: Vec<_> = (0..count).map(|number| format!("column_{}", number / 2)).collect();
             let index = CellIndex::new(names.iter().map(String::as_str));
-            let find = |name: &str| index.candidates(name.as_bytes()).find(|at| names[*at] == name);
+            let find = |name: &str| index.find(name.as_bytes(), |at| (names[at] == name).then_some(at));
             for (at, name) in names.iter().enumerate() {
                 assert_eq!(find(name), Some(at - at % 2), "{name} of {count}");
             }

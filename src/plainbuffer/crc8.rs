@@ -46,6 +46,11 @@ pub fn checksum_from(crc: u8, bytes: &[u8]) -> u8 {
     update(crc, bytes)
 }
 
+/// The CRC-8 of bytes by table look-ups alone, as on processors without carry-less multiplication.
+pub fn checksum_by_tables(bytes: &[u8]) -> u8 {
+    update_by_tables(0, bytes)
+}
+
 /// One byte more.
 #[inline(always)]
 pub(super) fn update_byte(crc: u8, byte: u8) -> u8 {
@@ -106,6 +111,12 @@ pub(super) trait Method: Copy {
     /// The checksum of eight bytes from 0.
     fn of_8(self, bytes: &[u8; 8]) -> u8;
 
+    /// Whether a checksum is not the one that was stored.
+    #[inline(always)]
+    fn differ(self, stored: u8, computed: u8) -> bool {
+        stored != computed
+    }
+
     /// Goes on from `crc` over the first `length` of `bytes`, which has so many. Quicker where 16 or more are there,
     /// though they may not count.
     fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8;
@@ -124,6 +135,27 @@ impl Method for Tables {
     #[inline(always)]
     fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8 {
         update_by_tables(crc, &bytes[..length])
+    }
+}
+
+/// No checksum at all: what decoding takes without them, for benches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unchecked;
+
+impl Method for Unchecked {
+    #[inline(always)]
+    fn of_8(self, _: &[u8; 8]) -> u8 {
+        0
+    }
+
+    #[inline(always)]
+    fn differ(self, _: u8, _: u8) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn update_within(self, _: u8, _: &[u8], _: usize) -> u8 {
+        0
     }
 }
 

@@ -7,8 +7,8 @@
 //! which gives the quotient (Barrett), and the last bits of quotient times P are the remainder's.
 
 use std::arch::x86_64::{
-    __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi64,
-    _mm_xor_si128,
+    __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi8, _mm_set_epi64x,
+    _mm_shuffle_epi8, _mm_unpackhi_epi64, _mm_xor_si128,
 };
 
 use super::crc8::{self, Method};
@@ -153,7 +153,8 @@ fn by_one() -> __m128i {
 #[inline]
 #[target_feature(enable = "pclmulqdq,avx2,bmi2")]
 fn load(block: &[u8; 16]) -> __m128i {
-    vector(u128::from_be_bytes(*block))
+    let bits = u128::from_le_bytes(*block);
+    _mm_shuffle_epi8(vector(bits), _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
 }
 
 #[inline]

@@ -107,14 +107,14 @@ impl<'a> RowReader<'a> {
         row: &mut Row<'a>,
         sink: &mut impl CellSink<'a>,
     ) -> Result<&'a [u8], Stop> {
-        let (row_crc, rest) = self.read_key(row)?;
-        if let Some(after) = expected.read(rest, row_crc, sink) {
+        if let Some(after) = expected.read(self.rest, &mut row.key, sink) {
             self.unexpected = 0;
             return Ok(after);
         }
         sink.clear();
+        row.key.clear();
         self.unexpected = self.unexpected.saturating_add(1);
-        self.read_data(rest, row_crc, row)
+        self.read_row(row)
     }
 
     /// Bytes from the start of the buffer to the next row.

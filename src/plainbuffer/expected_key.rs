@@ -1,0 +1,104 @@
+//! The primary key of an expected row: the same columns in every row, recognised by the bytes that they start with.
+
+use super::crc8::{self, Method};
+use super::expected::{utf8, variable};
+use super::head::CellHead;
+use super::wire::*;
+use crate::model::{PrimaryKeyType, PrimaryKeyValue, ValueType};
+
+/// The primary key columns that every row has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ExpectedKey {
+    columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    /// `03 04 length name 05`, and of an INTEGER its length and its type code.
+    head: CellHead,
+    name_bytes: usize,
+    column_type: PrimaryKeyType,
+    /// Checksum of name and type code.
+    crc: u8,
+    /// The same with eight zero bytes behind it.
+    crc_before_8: u8,
+}
+
+/// Bytes of a cell before its name.
+const BEFORE_NAME: usize = 6;
+
+impl ExpectedKey {
+    pub(super) fn new<'n>(columns: impl IntoIterator<Item = (&'n str, PrimaryKeyType)>) -> ExpectedKey {
+        ExpectedKey { columns: columns.into_iter().map(|(name, kind)| Column::new(name, kind)).collect() }
+    }
+
+    /// Reads a row up to the end of its key into `key`: the checksum of the row so far, and what follows; `None` if the
+    /// key is not as expected.
+    #[inline(always)]
+    pub(super) fn read<'a>(
+        &self,
+        method: impl Method,
+        row: &'a [u8],
+        key: &mut Vec<(&'a str, PrimaryKeyValue<'a>)>,
+    ) -> Option<(u8, &'a [u8])> {
+        let (&ROW_PK, mut rest) = row.split_first()? else { return None };
+        let mut row_crc = 0;
+        for column in &self.columns {
+            let value = column.head.strip(rest)?;
+            let name = rest.get(BEFORE_NAME..BEFORE_NAME + column.name_bytes)?;
+            // SAFETY: the head is stripped, so these bytes are those of the column's name, which is a `str`.
+            let name = unsafe { std::str::from_utf8_unchecked(name) };
+            let (value, crc, end) = match column.column_type {
+                PrimaryKeyType::Integer => {
+                    let (bytes, end) = value.split_first_chunk::<8>()?;
+                    let crc = column.crc_before_8 ^ method.of_8(bytes);
+                    (PrimaryKeyValue::Integer(i64::from_le_bytes(*bytes)), crc, end)
+                }
+                PrimaryKeyType::String => {
+                    let (size, bytes) = variable(value, STRING)?;
+                    let crc = method.update_within(column.crc, value.get(5..)?, size + 4);
+                    (PrimaryKeyValue::String(utf8(bytes, size)?), crc, bytes.get(size..)?)
+                }
+                PrimaryKeyType::Binary => {
+                    let (size, bytes) = variable(value, BLOB)?;
+                    let crc = method.update_within(column.crc, value.get(5..)?, size + 4);
+                    (PrimaryKeyValue::Binary(bytes.get(..size)?), crc, bytes.get(size..)?)
+                }
+            };
+            let (&[CELL_CHECKSUM, stored], after) = end.split_first_chunk::<2>()? else { return None };
+            if method.differ(stored, crc) {
+                return None;
+            }
+            row_crc = crc8::update_byte(row_crc, crc);
+            key.push((name, value));
+            rest = after;
+        }
+        Some((row_crc, rest))
+    }
+}
+
+impl Column {
+    fn new(name: &str, column_type: PrimaryKeyType) -> Column {
+        let (code, size) = match column_type {
+            PrimaryKeyType::Integer => (ValueType::Integer.code(), Some(9_u32)),
+            PrimaryKeyType::String => (ValueType::String.code(), None),
+            PrimaryKeyType::Binary => (ValueType::Binary.code(), None),
+        };
+        let mut head = vec![CELL, CELL_NAME];
+        head.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        head.extend_from_slice(name.as_bytes());
+        head.push(CELL_VALUE);
+        if let Some(size) = size {
+            head.extend_from_slice(&size.to_le_bytes());
+            head.push(code);
+        }
+        let crc = crc8::update_byte(crc8::update(0, name.as_bytes()), code);
+        Column {
+            head: CellHead::new(head),
+            name_bytes: name.len(),
+            column_type,
+            crc,
+            crc_before_8: crc8::append_8(crc, 0),
+        }
+    }
+}
