@@ -1,200 +1,201 @@
-//! The program against the sandbox, each in a process and on a core of its own: CPU, wall time and memory of a backup.
+//! A backup end to end, the program against the sandbox in another process: CPU, memory, and wall time under latency.
 //!
-//! `otsvault sandbox` runs on core 1, `otsvault backup` on core 0 (where `taskset` is there), to a directory and to the
-//! sandbox's OSS. CPU is the client process's user and system time, memory its own peak resident set. Options through
-//! the environment: `IOT_ROWS` (1000000,10000000), `MIXED_ROWS` (200000), both lists; `RUNS` (3) per line, of which
-//! the median CPU and the largest peak count; `MEMORY` (512MiB); `CONCURRENCY` (8).
+//! The sandbox replays pages from memory (`--replay`): each table is backed up once before the runs that count, so that the
+//! sandbox costs little beside the client. Three tables, chosen by `PARTS` (cpu,latency,memory):
+//!
+//! - `cpu`: tables `iot` of `IOT_ROWS` (1000000,10000000) and `mixed` of `MIXED_ROWS` (200000) rows, to a directory and to the
+//!   sandbox's OSS (`TO`: disk,oss), `CONCURRENCY` (8), `MEMORY` (512MiB). Medians of `RUNS` (3) by CPU; the largest peak.
+//! - `latency`: `LATENCY_ROWS` (10000000) of `iot` with `LATENCY` (20,50) ms per GetRange and `FIXED` (2,4,8) requests in
+//!   flight, against the model requests x latency / in flight. Medians of `RUNS` by wall time.
+//! - `memory`: `WIDE_ROWS` (10000000) of `iot` at 50 ms with 32 requests in flight, as a line of 10 Gbit/s needs, with
+//!   `MEMORY` and with 1 GiB.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+mod two_processes;
 
-use serde_json::Value;
+use two_processes::{Run, SandboxProcess, figure, is_bench, list, median, option};
+
+/// Latency and requests in flight that fill a line of 10 Gbit/s with pages of `iot`: 32 x 1.62 MB / 50 ms = 1.04 GB/s.
+const LINE_LATENCY_MS: u64 = 50;
+const LINE_IN_FLIGHT: u64 = 32;
+
+/// Pages that the sandbox may keep, in MiB.
+const REPLAY_MIB: u64 = 4096;
 
 fn main() {
-    // Without `--bench` somebody only wants to know that it runs.
-    let (iot, mixed, runs) = match std::env::args().any(|argument| argument == "--bench") {
-        true => ("1000000,10000000", "200000", "3"),
-        false => ("5000", "2000", "1"),
+    for part in list::<String>("PARTS", "cpu,latency,memory") {
+        match &*part {
+            "cpu" => cpu(),
+            "latency" => latency(),
+            "memory" => memory(),
+            other => panic!("PARTS: there is no part `{other}`"),
+        }
+    }
+}
+
+/// Default `full` if this measures, `small` if not.
+fn sized<T>(full: T, small: T) -> T {
+    if is_bench() { full } else { small }
+}
+
+fn runs() -> usize {
+    option("RUNS", sized(3, 1))
+}
+
+fn sandbox_with(tables: &[(&str, u64)]) -> SandboxProcess {
+    let tables = tables.iter().flat_map(|(shape, rows)| {
+        ["--table".to_owned(), format!("{shape}_{rows}={shape}:rows={rows},seed=7")]
+    });
+    let replay = ["--replay".to_owned(), option("REPLAY", REPLAY_MIB).to_string()];
+    SandboxProcess::start(&tables.chain(replay).collect::<Vec<_>>())
+}
+
+/// A backup to a directory of its own, which is gone afterwards, or to the sandbox's OSS.
+fn back_up(sandbox: &SandboxProcess, table: &str, to: &str, concurrency: u64, memory: &str) -> Run {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let vault = match to {
+        "oss" => {
+            let name = directory.path().file_name().expect("a name").to_string_lossy().replace('.', "");
+            format!("oss://{}/bench-{name}", sandbox.at("bucket"))
+        }
+        _ => directory.path().display().to_string(),
     };
-    let runs: usize = option("RUNS", runs).parse().expect("RUNS is a number");
-    let tables: Vec<(String, String)> =
-        [("iot", option("IOT_ROWS", iot)), ("mixed", option("MIXED_ROWS", mixed))]
-            .into_iter()
-            .flat_map(|(shape, rows)| {
-                let rows: Vec<_> =
-                    rows.split(',').filter(|rows| !rows.is_empty()).map(str::to_owned).collect();
-                rows.into_iter().map(move |rows| {
-                    let name = format!("{shape}_{rows}");
-                    (name.clone(), format!("{name}={shape}:rows={rows},seed=7"))
-                })
-            })
-            .collect();
-    let sandbox = SandboxProcess::start(tables.iter().map(|(_, table)| table.as_str()));
-    println!("memory budget {}, concurrency {}", option("MEMORY", "512MiB"), option("CONCURRENCY", "8"));
+    let (table, concurrency) = (sandbox.table(table), concurrency.to_string());
+    sandbox.run(&["backup", &table, &vault, "--memory", memory, "--concurrency", &concurrency])
+}
+
+fn cpu() {
+    let iot: Vec<u64> = list("IOT_ROWS", sized("1000000,10000000", "5000"));
+    let mixed: Vec<u64> = list("MIXED_ROWS", sized("200000", "2000"));
+    let tables: Vec<(&str, u64)> =
+        iot.iter().map(|rows| ("iot", *rows)).chain(mixed.iter().map(|rows| ("mixed", *rows))).collect();
+    let (memory, concurrency) = (option("MEMORY", "512MiB".to_owned()), option("CONCURRENCY", 8));
+    let sandbox = sandbox_with(&tables);
+    println!("memory budget {memory}, concurrency {concurrency}");
     println!(
-        "| table | to | response MB | client CPU s | ms/MB | wall s | rows/s | MB/s | sandbox CPU s | stored MB | peak RSS MiB |"
+        "| table | to | response MB | client CPU s | ms/MB | sandbox CPU / client | replayed | wall s | MB/s | stored MB | peak RSS MiB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    for to in ["disk", "oss"] {
+    for to in list::<String>("TO", "disk,oss") {
         let mut peaks = Vec::new();
-        for (table, _) in &tables {
-            let mut taken: Vec<Run> = (0..runs).map(|_| sandbox.back_up(table, to)).collect();
-            taken.sort_by_key(|run| run.cpu);
-            let peak = taken.iter().map(|run| run.peak_bytes).max().unwrap_or_default();
-            let run = &taken[taken.len() / 2];
-            let megabytes = run.response_bytes as f64 / 1e6;
+        for (shape, rows) in &tables {
+            let table = format!("{shape}_{rows}");
+            back_up(&sandbox, &table, &to, concurrency, &memory);
+            let before = asked(&sandbox);
+            let taken: Vec<Run> =
+                (0..runs()).map(|_| back_up(&sandbox, &table, &to, concurrency, &memory)).collect();
+            let after = asked(&sandbox);
+            let replayed = (after.1 - before.1) as f64 / (after.0 - before.0) as f64;
+            let peak = taken.iter().map(Run::peak_mib).fold(0.0, f64::max);
+            let share = median_of(taken.iter().map(Run::sandbox_share).collect());
+            let run = median(taken, |run| run.cpu);
+            let megabytes = run.number("/totals/read/response_bytes") as f64 / 1e6;
+            let (cpu, wall) = (run.cpu.as_secs_f64(), run.wall.as_secs_f64());
+            let stored = run.number("/totals/stored_bytes") as f64 / 1e6;
             println!(
-                "| {table} | {to} | {megabytes:.1} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} |",
-                run.cpu.as_secs_f64(),
-                run.cpu.as_secs_f64() * 1e3 / megabytes,
-                run.wall.as_secs_f64(),
-                run.rows as f64 / run.wall.as_secs_f64(),
-                megabytes / run.wall.as_secs_f64(),
-                run.sandbox_cpu.as_secs_f64(),
-                run.stored_bytes as f64 / 1e6,
-                peak as f64 / f64::from(1 << 20),
+                "| {table} | {to} | {megabytes:.1} | {cpu:.2} | {:.2} | {:.0} % | {:.0} % | {wall:.2} | {:.0} | {stored:.2} | {peak:.0} |",
+                cpu * 1e3 / megabytes,
+                share * 100.0,
+                replayed * 100.0,
+                megabytes / wall,
             );
-            if table.starts_with("iot") {
-                peaks.push(peak as f64);
+            if *shape == "iot" {
+                peaks.push(peak);
+                if to == "disk" && iot.last() == Some(rows) {
+                    let detail = format!("{rows} rows to disk, {memory}, {concurrency} in flight");
+                    figure("client-cpu-iot-ms-per-mb", cpu * 1e3 / megabytes, &detail);
+                    figure("sandbox-cpu-share", share, &detail);
+                }
             }
         }
         if let [first, .., last] = peaks[..] {
             println!("peak RSS of the last `iot` table / the first, to {to}: {:.3}", last / first);
+            if to == "disk" {
+                let detail = format!("{iot:?} rows to disk, {memory}: {first:.0} and {last:.0} MiB");
+                figure("peak-rss-growth-10x", last / first, &detail);
+            }
         }
     }
 }
 
-/// One backup.
-struct Run {
-    rows: u64,
-    response_bytes: u64,
-    stored_bytes: u64,
-    peak_bytes: u64,
-    /// User and system time of the client process.
-    cpu: Duration,
-    wall: Duration,
-    sandbox_cpu: Duration,
+/// GetRange requests so far, and those that were replayed.
+fn asked(sandbox: &SandboxProcess) -> (u64, u64) {
+    (sandbox.counted("GetRange", "requests"), sandbox.counted("GetRange", "replayed"))
 }
 
-/// A running sandbox; killed when dropped.
-struct SandboxProcess {
-    child: Child,
-    description: Value,
-    /// Open until the end, so that the sandbox never writes to a closed pipe.
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl SandboxProcess {
-    fn start<'a>(tables: impl Iterator<Item = &'a str>) -> SandboxProcess {
-        let mut command = program_on_core(1);
-        command.arg("sandbox").args(tables.flat_map(|table| ["--table", table])).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("the sandbox says how to reach it");
-        let description = serde_json::from_str(&line).expect("the description is JSON");
-        SandboxProcess { child, description, _stdout: stdout }
-    }
-
-    #[expect(clippy::zombie_processes, reason = "`wait_for_cpu` waits, and learns the CPU time")]
-    fn back_up(&self, table: &str, to: &str) -> Run {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let at = |field: &str| self.description[field].as_str().expect("the description is complete");
-        let vault = match to {
-            "oss" => format!("oss://{}/bench-{}", at("bucket"), unique(directory.path())),
-            _ => directory.path().display().to_string(),
-        };
-        let mut command = program_on_core(0);
-        command
-            .args(["backup", &format!("ots://{}/{table}", at("instance")), &vault, "--json", "--quiet"])
-            .args(["--memory", &option("MEMORY", "512MiB"), "--concurrency", &option("CONCURRENCY", "8")])
-            .env("OTS_ENDPOINT", at("ots_endpoint"))
-            .env("OSS_ENDPOINT", at("oss_endpoint"))
-            .env("OSS_REGION", at("region"))
-            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", at("access_key_id"))
-            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", at("access_key_secret"))
-            .stdout(Stdio::piped());
-        let sandbox_before = process_cpu(self.child.id());
-        let began = Instant::now();
-        let mut child = command.spawn().expect("the program starts");
-        let mut stdout = String::new();
-        let pipe = child.stdout.as_mut().expect("stdout is a pipe");
-        pipe.read_to_string(&mut stdout).expect("the summary is text");
-        let cpu = wait_for_cpu(&child);
-        let wall = began.elapsed();
-        let sandbox_cpu = process_cpu(self.child.id()) - sandbox_before;
-        let summary: Value = serde_json::from_str(&stdout).expect("the summary is JSON");
-        let number = |pointer: &str| summary.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
-        Run {
-            rows: number("/totals/rows"),
-            response_bytes: number("/totals/read/response_bytes"),
-            stored_bytes: number("/totals/stored_bytes"),
-            peak_bytes: number("/peak_resident_bytes"),
-            cpu,
-            wall,
-            sandbox_cpu,
+fn latency() {
+    let rows: u64 = option("LATENCY_ROWS", sized(10_000_000, 20_000));
+    let table = format!("iot_{rows}");
+    let sandbox = sandbox_with(&[("iot", rows)]);
+    println!("backup of {rows} `iot` rows to disk; latency is from the arrival of a GetRange to its answer");
+    println!(
+        "| latency ms | in flight | requests | model s | wall s | model / wall | client CPU s | CPU / wall | sandbox CPU / client | replayed |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for latency in list::<u64>("LATENCY", sized("20,50", "20")) {
+        let (mut lowest, mut all) = (f64::INFINITY, Vec::new());
+        for in_flight in list::<u64>("FIXED", sized("2,4,8", "4")) {
+            sandbox.set_faults(&[]);
+            back_up(&sandbox, &table, "disk", in_flight, "512MiB");
+            sandbox.set_faults(&[format!("GetRange latency={latency}")]);
+            let taken = (0..runs()).map(|_| {
+                let before = asked(&sandbox);
+                let run = back_up(&sandbox, &table, "disk", in_flight, "512MiB");
+                let after = asked(&sandbox);
+                (run, after.0 - before.0, after.1 - before.1)
+            });
+            let (run, requests, replayed) = median(taken.collect(), |(run, ..)| run.wall);
+            let model = requests as f64 * latency as f64 / 1e3 / in_flight as f64;
+            let (cpu, wall) = (run.cpu.as_secs_f64(), run.wall.as_secs_f64());
+            let ratio = model / wall;
+            println!(
+                "| {latency} | {in_flight} | {requests} | {model:.2} | {wall:.2} | {ratio:.3} | {cpu:.2} | {:.2} | {:.0} % | {:.0} % |",
+                cpu / wall,
+                run.sandbox_share() * 100.0,
+                replayed as f64 / requests as f64 * 100.0,
+            );
+            lowest = lowest.min(ratio);
+            all.push(format!("{in_flight} in flight {ratio:.3}"));
+        }
+        if lowest.is_finite() {
+            let detail = format!("lowest of {}; {rows} rows", all.join(", "));
+            figure(&format!("backup-wall-{latency}ms"), lowest, &detail);
         }
     }
 }
 
-impl Drop for SandboxProcess {
-    fn drop(&mut self) {
-        // Nothing to do when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn memory() {
+    let rows: u64 = option("WIDE_ROWS", sized(10_000_000, 20_000));
+    let table = format!("iot_{rows}");
+    let sandbox = sandbox_with(&[("iot", rows)]);
+    sandbox.set_faults(&[format!("GetRange latency={LINE_LATENCY_MS}")]);
+    println!("{rows} `iot` rows, {LINE_IN_FLIGHT} requests in flight at {LINE_LATENCY_MS} ms");
+    println!("| memory budget | wall s | MB/s | client CPU s | peak RSS MiB |");
+    println!("|---|---|---|---|---|");
+    let (mut highest, mut all) = (0f64, Vec::new());
+    back_up(&sandbox, &table, "disk", LINE_IN_FLIGHT, "1GiB");
+    for memory in [option("MEMORY", "512MiB".to_owned()), "1GiB".to_owned()] {
+        let taken: Vec<Run> =
+            (0..runs()).map(|_| back_up(&sandbox, &table, "disk", LINE_IN_FLIGHT, &memory)).collect();
+        let peak = taken.iter().map(Run::peak_mib).fold(0.0, f64::max);
+        let run = median(taken, |run| run.wall);
+        let megabytes = run.number("/totals/read/response_bytes") as f64 / 1e6;
+        let wall = run.wall.as_secs_f64();
+        println!(
+            "| {memory} | {wall:.2} | {:.0} | {:.2} | {peak:.0} |",
+            megabytes / wall,
+            run.cpu.as_secs_f64()
+        );
+        highest = highest.max(peak);
+        all.push(format!("{memory} {peak:.0} MiB"));
     }
+    let detail =
+        format!("{}; {LINE_IN_FLIGHT} in flight at {LINE_LATENCY_MS} ms, {rows} rows", all.join(", "));
+    figure("peak-rss-10gbit-mib", highest, &detail);
 }
 
-fn unique(directory: &Path) -> String {
-    directory.file_name().map(|name| name.to_string_lossy().replace('.', "")).unwrap_or_default()
-}
-
-/// The program, on one core if the machine has two and `taskset`.
-fn program_on_core(core: usize) -> Command {
-    let program = env!("CARGO_BIN_EXE_otsvault");
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let has_taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let mut command = match cores > 1 && has_taskset {
-        true => {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", &core.to_string(), program]);
-            command
-        }
-        false => Command::new(program),
-    };
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Waits for the end of `child`, which must be a success, and returns its user and system time.
-fn wait_for_cpu(child: &Child) -> Duration {
-    let id = libc::pid_t::try_from(child.id()).expect("a process id");
-    let mut status = 0;
-    // SAFETY: a rusage is plain numbers; zero is one of its values.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the call to write to; nobody else waits for this child.
-    let waited = unsafe { libc::wait4(id, &mut status, 0, &mut usage) };
-    assert_eq!(waited, id, "the child is waited for once");
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the backup succeeds");
-    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    time(usage.ru_utime) + time(usage.ru_stime)
-}
-
-/// User and system time of a running process, to a clock tick; zero where the system has no `/proc`.
-fn process_cpu(id: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    // SAFETY: takes and returns a number.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1);
-    Duration::from_millis(ticks * 1000 / per_second as u64)
-}
-
-fn option(name: &str, default: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

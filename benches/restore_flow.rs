@@ -1,118 +1,151 @@
-//! The restore flow into the sandbox, with latency added to every BatchWriteRow, against the model
-//! `rows x latency / (200 x requests in flight)`: how much of the time is anything but waiting for the service.
+//! A restore end to end, the program against the sandbox in another process: wall time under latency, CPU, memory.
 //!
-//! Client and sandbox share the process and its cores, so that with many requests in flight the sandbox's work shows as
-//! well. Options through the environment: `ROWS` (200000), `SHAPE` (iot), `LATENCY` (20) milliseconds, `FIXED` (2,4,8,16)
-//! requests in flight; a last line leaves the number to the client.
+//! The vault is made once, of a generated table, in a directory. Parts, chosen by `PARTS` (latency,memory,chain):
+//!
+//! - `latency`: `ROWS` (200000) of `SHAPE` (iot) with `LATENCY` (20) ms per BatchWriteRow and `FIXED` (2,4,8,16) requests in
+//!   flight, against the model rows x latency / (200 x in flight). Wall time is the restore's own, from opening the vault to the
+//!   target's last option, and that of the process. Medians of `RUNS` (3); a last line leaves the number to the client.
+//! - `memory`: peak resident set of a restore of `MEMORY_ROWS` (1000000,4000000) of `SHAPE`, default settings but `MEMORY` (512MiB).
+//! - `chain`: the same of `restore --to` and of `compact`, for a base of `CHAIN_ROWS` (1000000) and records of a tenth of its
+//!   rows, which lie together in the key space. The sandbox keeps the table in memory, about 1 KB per row.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
-use std::str::FromStr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod two_processes;
 
-use otsvault::backup::{self, BackupOptions, backup};
-use otsvault::catalog::Vault;
-use otsvault::credentials::Credentials;
-use otsvault::objectstore::{self, StoreOptions};
-use otsvault::restore::{Job, RestoreOptions, RestoreProgress, Runtime, restore};
-use otsvault::runtime::{ConcurrencyLimit, CpuPool, Progress, Shutdown};
-use otsvault::sandbox::faults::{Action, Rule, Service};
-use otsvault::sandbox::{Sandbox, SandboxOptions};
-use otsvault::tablestore::{TableStore, TableStoreConfig};
+use tempfile::TempDir;
+use two_processes::{Run, SandboxProcess, figure, is_bench, list, median, option};
 
 /// Rows of a BatchWriteRow, at most (service limit).
 const BATCH_ROWS: f64 = 200.0;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-#[tokio::main]
-async fn main() {
-    // Without `--bench` somebody only wants to know that it runs.
-    let (rows, fixed) = match std::env::args().any(|argument| argument == "--bench") {
-        true => (200_000, "2,4,8,16"),
-        false => (2_000, "4"),
-    };
-    let (rows, shape): (u64, String) = (option("ROWS", rows), option("SHAPE", "iot".to_owned()));
-    let latency = Duration::from_millis(option("LATENCY", 20));
-    let fixed = option("FIXED", fixed.to_owned());
-    let fixed = fixed.split(',').map(|text| ConcurrencyLimit::Fixed(text.parse().expect("a number")));
-    let settings = fixed.chain([ConcurrencyLimit::Adaptive { floor: 1, ceiling: 256 }]);
-
-    let tables = vec![format!("t={shape}:rows={rows},seed=7").parse().expect("a table")];
-    let options = SandboxOptions { tables, ..SandboxOptions::default() };
-    let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
-    let directory = tempfile::tempdir().expect("a directory");
-    let vault = back_up(&sandbox, &directory).await;
-    let delay = Rule::new(Action::Delay(latency)).on(Service::TableStore, "BatchWriteRow");
-    sandbox.faults().add(delay);
-
-    println!("{shape}, {rows} rows, {latency:?} added to every BatchWriteRow");
-    println!("| in flight | requests | wall s | model s | model / wall |");
-    println!("|---|---|---|---|---|");
-    for (index, setting) in settings.enumerate() {
-        let client = client(&sandbox, setting);
-        let target = format!("target_{index}");
-        let began = Instant::now();
-        run(&client, &vault, &target).await;
-        let wall = began.elapsed().as_secs_f64();
-        let in_flight = client.concurrency().limit();
-        let model = rows as f64 * latency.as_secs_f64() / (BATCH_ROWS * f64::from(in_flight));
-        let requests = client.counters().requests;
-        match setting {
-            ConcurrencyLimit::Fixed(_) => {
-                println!("| {in_flight} | {requests} | {wall:.2} | {model:.2} | {:.3} |", model / wall);
-            }
-            ConcurrencyLimit::Adaptive { .. } => {
-                println!("| adaptive, {in_flight} at the end | {requests} | {wall:.2} | | |");
-            }
+fn main() {
+    let shape = option("SHAPE", "iot".to_owned());
+    for part in list::<String>("PARTS", "latency,memory,chain") {
+        match &*part {
+            "latency" => latency(&shape),
+            "memory" => memory(&shape),
+            "chain" => chain(&shape),
+            other => panic!("PARTS: there is no part `{other}`"),
         }
-        let sum = |table: &str| sandbox.row_sum(table).expect("a row-sum");
-        assert_eq!(sum(&target), sum("t"), "the restored table");
-        client.delete_table(&target).await.expect("room for the next one");
     }
 }
 
-async fn back_up(sandbox: &Sandbox, directory: &tempfile::TempDir) -> Vault {
-    let options = StoreOptions { create_directory: true, ..StoreOptions::default() };
-    let url = directory.path().join("vault").display().to_string();
-    let vault =
-        Vault::open_or_create(objectstore::open(&url, &options).expect("a store")).await.expect("a vault");
-    let runtime = backup::Runtime {
-        cpu: CpuPool::new(0).expect("threads"),
-        progress: Arc::new(Progress::default()),
-        shutdown: Shutdown::default(),
-    };
-    let client = client(sandbox, ConcurrencyLimit::Fixed(8));
-    backup(&client, "t", &vault, &BackupOptions::default(), &runtime).await.expect("a backup");
+/// Default `full` if this measures, `small` if not.
+fn sized<T>(full: T, small: T) -> T {
+    if is_bench() { full } else { small }
+}
+
+fn sandbox_of(shape: &str, rows: u64) -> SandboxProcess {
+    SandboxProcess::start(&["--table".to_owned(), format!("t={shape}:rows={rows},seed=7")])
+}
+
+/// A vault with a backup of a generated table.
+fn vault_of(shape: &str, rows: u64) -> TempDir {
+    let sandbox = sandbox_of(shape, rows);
+    let vault = tempfile::tempdir().expect("a directory");
+    sandbox.run(&["backup", &sandbox.table("t"), path(&vault)]);
     vault
 }
 
-async fn run(client: &TableStore, vault: &Vault, target: &str) {
-    let table = vault.table(client.instance(), "t").expect("the table's place");
-    let job = Job { table, target: target.to_owned(), state: None };
-    let runtime = Runtime {
-        cpu: CpuPool::new(0).expect("threads"),
-        progress: Arc::new(RestoreProgress::default()),
-        shutdown: Shutdown::default(),
-    };
-    let restored =
-        restore(client, vault, &job, &RestoreOptions::default(), &runtime).await.expect("a restore");
-    assert!(restored.left_out().is_none(), "every row is written");
+fn path(directory: &TempDir) -> &str {
+    directory.path().to_str().expect("a path that is text")
 }
 
-fn client(sandbox: &Sandbox, concurrency: ConcurrencyLimit) -> TableStore {
-    let at = sandbox.description();
-    let credentials = Credentials::new(&*at.access_key_id, &*at.access_key_secret, None);
-    let config = TableStoreConfig {
-        concurrency,
-        idle_connections: 256,
-        ..TableStoreConfig::new(&*at.ots_endpoint, &*at.instance, credentials)
-    };
-    TableStore::new(config).expect("a client")
+/// Restores into a fresh sandbox, whose memory is gone afterwards. Progress is kept apart, so that no run knows of another.
+fn restore(sandbox: &SandboxProcess, vault: &str, table: &str, more: &[&str]) -> Run {
+    let state = tempfile::tempdir().expect("a directory");
+    let target = sandbox.table("restored");
+    let arguments = ["restore", vault, table, &target, "--state", path(&state)];
+    sandbox.run(&[&arguments, more].concat())
 }
 
-fn option<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// `rows | wall s | client CPU s | peak` of a table.
+fn row(name: impl std::fmt::Display, run: &Run) -> String {
+    let (wall, cpu) = (run.wall.as_secs_f64(), run.cpu.as_secs_f64());
+    format!("| {name} | {wall:.2} | {cpu:.2} | {:.0} |", run.peak_mib())
+}
+
+fn latency(shape: &str) {
+    let (rows, latency): (u64, u64) = (option("ROWS", sized(200_000, 2_000)), option("LATENCY", 20));
+    let vault = vault_of(shape, rows);
+    let rule = format!("BatchWriteRow latency={latency}");
+    println!("{shape}, {rows} rows; {latency} ms from the arrival of a BatchWriteRow to its answer");
+    println!(
+        "| in flight | requests | model s | restore s | model / restore | process s | client CPU s | CPU / wall | sandbox CPU / client |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let (mut lowest, mut all) = (f64::INFINITY, Vec::new());
+    let fixed = list::<String>("FIXED", sized("2,4,8,16,auto", "4"));
+    for in_flight in fixed {
+        let one = |_| {
+            let sandbox = SandboxProcess::start(&[]);
+            sandbox.set_faults(std::slice::from_ref(&rule));
+            let run = restore(&sandbox, path(&vault), "t", &["--concurrency", &in_flight]);
+            let requests = sandbox.counted("BatchWriteRow", "requests");
+            assert_eq!(run.number("/rows/written"), rows, "every row is written");
+            (run, requests)
+        };
+        let runs: usize = option("RUNS", sized(3, 1));
+        let (run, requests) = median((0..runs).map(one).collect(), |(run, _)| run.wall);
+        let own = run.summary["tables"][0]["seconds"].as_f64().expect("the table's time");
+        let (cpu, wall) = (run.cpu.as_secs_f64(), run.wall.as_secs_f64());
+        let (model, ratio) = match in_flight.parse::<u64>() {
+            Ok(number) => {
+                let model = rows as f64 * latency as f64 / 1e3 / (BATCH_ROWS * number as f64);
+                lowest = lowest.min(model / own);
+                all.push(format!("{number} in flight {:.3}", model / own));
+                (format!("{model:.2}"), format!("{:.3}", model / own))
+            }
+            Err(_) => Default::default(),
+        };
+        println!(
+            "| {in_flight} | {requests} | {model} | {own:.2} | {ratio} | {wall:.2} | {cpu:.2} | {:.2} | {:.0} % |",
+            cpu / wall,
+            run.sandbox_share() * 100.0,
+        );
+    }
+    if lowest.is_finite() {
+        let detail = format!("lowest of {}; {rows} rows", all.join(", "));
+        figure(&format!("restore-wall-{latency}ms"), lowest, &detail);
+    }
+}
+
+fn memory(shape: &str) {
+    let memory = option("MEMORY", "512MiB".to_owned());
+    println!("peak of a restore, {memory}");
+    println!("| rows | wall s | client CPU s | peak RSS MiB |");
+    println!("|---|---|---|---|");
+    for rows in list::<u64>("MEMORY_ROWS", sized("1000000,4000000", "5000")) {
+        let vault = vault_of(shape, rows);
+        let sandbox = SandboxProcess::start(&[]);
+        let run = restore(&sandbox, path(&vault), "t", &["--memory", &memory]);
+        println!("{}", row(rows, &run));
+    }
+}
+
+fn chain(shape: &str) {
+    let rows: u64 = option("CHAIN_ROWS", sized(1_000_000, 4_000));
+    let memory = option("MEMORY", "512MiB".to_owned());
+    let source = vault_of(shape, rows);
+    // The first keys of the same table.
+    let tenth = vault_of(shape, rows / 10);
+    let sandbox = SandboxProcess::start(&[]);
+    restore(&sandbox, path(&source), "t", &[]);
+    let vault = tempfile::tempdir().expect("a directory");
+    let restored = sandbox.table("restored");
+    let settle = ["--stream-settle", "0s"];
+    sandbox.run(&[&["backup", &restored, path(&vault), "--enable-stream", "24"][..], &settle].concat());
+    let overwritten = restore(&sandbox, path(&tenth), "t", &["--into-existing", "overwrite"]);
+    assert_eq!(overwritten.number("/rows/written"), rows / 10, "every row of them is a record");
+    sandbox.run(&[&["delta", &restored, path(&vault)][..], &settle].concat());
+    println!("base of {rows} rows, {} records, {memory}", rows / 10);
+    println!("| command | wall s | client CPU s | peak RSS MiB |");
+    println!("|---|---|---|---|");
+    let fresh = SandboxProcess::start(&[]);
+    let restored = restore(&fresh, path(&vault), "restored", &["--memory", &memory]);
+    assert_eq!(restored.number("/tables/0/records"), rows / 10, "they are folded in");
+    println!("{}", row("restore", &restored));
+    let compacted = sandbox.run(&["compact", path(&vault), "restored", "--memory", &memory]);
+    println!("{}", row("compact", &compacted));
 }

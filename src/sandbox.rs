@@ -18,7 +18,7 @@ use self::admin::Admin;
 use self::counters::Counters;
 use self::faults::Faults;
 use self::oss::{OssServer, OssServerOptions};
-use self::table_store::{Account, GeneratedTable, TableStore};
+use self::table_store::{Account, GeneratedTable, TableStore, TableStoreOptions};
 use crate::credentials::Credentials;
 use crate::model::{Row, RowSum};
 use crate::{Error, Kind, Result};
@@ -47,6 +47,9 @@ pub struct SandboxOptions {
     /// Directory in which tables survive a restart and a kill; every write is synced to disk before it is answered.
     /// `None`, the default, keeps them in memory alone.
     pub data_dir: Option<PathBuf>,
+    /// Bytes of generated pages that are kept and sent again, so that the server costs next to nothing beside the client that
+    /// is measured. Checks and faults apply as ever. Default 0.
+    pub replay_bytes: u64,
     /// Port, directory and strictness of OSS. Its region, keys, faults and counters are the sandbox's; `bucket` is
     /// added to its buckets.
     pub oss: OssServerOptions,
@@ -71,6 +74,7 @@ impl Default for SandboxOptions {
             tables: Vec::new(),
             table_ready_after: Duration::ZERO,
             data_dir: None,
+            replay_bytes: 0,
             oss: OssServerOptions::default(),
             more_security_tokens: Vec::new(),
             faults: Faults::new(),
@@ -135,15 +139,16 @@ impl Sandbox {
             expired_tokens: Default::default(),
         };
         let counters = Counters::new();
-        let table_store = TableStore::start(
-            options.ots_port,
+        let table_store = TableStore::start(TableStoreOptions {
+            port: options.ots_port,
             account,
-            options.tables,
-            options.table_ready_after,
-            options.data_dir.as_deref(),
-            options.faults.clone(),
-            counters.clone(),
-        )
+            tables: options.tables,
+            table_ready_after: options.table_ready_after,
+            data_dir: options.data_dir.as_deref(),
+            replay_bytes: options.replay_bytes,
+            faults: options.faults.clone(),
+            counters: counters.clone(),
+        })
         .await?;
         let with_token = |token| Credentials::new(&*options.access_key_id, &*secret, token);
         let keys = match tokens.is_empty() {

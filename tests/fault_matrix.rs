@@ -118,6 +118,12 @@ const FAULTS: &[Fault] = &[
         kinds: &[],
     },
     Fault {
+        name: "latency",
+        rule: |_| Some((Action::Latency(Duration::from_millis(30)), When::Always)),
+        budget: PATIENT,
+        kinds: &[],
+    },
+    Fault {
         name: "slow line",
         rule: |_| Some((Action::Bandwidth(2 << 20), When::Always)),
         budget: PATIENT,

@@ -52,6 +52,9 @@ pub(super) struct SandboxArgs {
     /// Seconds that restoring an archived object takes
     #[arg(long, default_value_t = 0, value_name = "S")]
     restore_delay: u64,
+    /// Keep this much of the pages of generated tables and send them again, in MiB: for benchmarks of a client
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    replay: u64,
     /// What goes wrong, such as 'GetRange nth=3 drop-after' or 'oss/* rate=0.05 seed=7 error=InternalError'; can be repeated
     #[arg(long = "fault", value_name = "RULE")]
     fault: Vec<Rule>,
@@ -81,6 +84,7 @@ pub(super) async fn run(args: SandboxArgs, shutdown: &Shutdown) -> Result<()> {
         tables: args.tables,
         table_ready_after: Duration::from_millis(args.table_ready_after),
         data_dir: args.data_dir,
+        replay_bytes: args.replay.saturating_mul(1 << 20),
         oss: OssServerOptions {
             port: args.oss_port,
             data_dir: args.oss_dir,

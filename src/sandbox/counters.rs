@@ -24,6 +24,7 @@ struct Tables {
 struct Operation {
     requests: AtomicU64,
     errors: AtomicU64,
+    replayed: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     capacity_units: AtomicU64,
@@ -60,13 +61,14 @@ impl Counters {
             let Operation {
                 requests,
                 errors,
+                replayed,
                 bytes_in,
                 bytes_out,
                 capacity_units,
                 in_flight,
                 in_flight_peak,
             } = &**operation;
-            for figure in [requests, errors, bytes_in, bytes_out, capacity_units] {
+            for figure in [requests, errors, replayed, bytes_in, bytes_out, capacity_units] {
                 figure.store(0, Ordering::Relaxed);
             }
             in_flight_peak.store(in_flight.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -81,6 +83,7 @@ impl Counters {
             let figures = OperationFigures {
                 requests: operation.requests.load(Ordering::Relaxed),
                 errors: operation.errors.load(Ordering::Relaxed),
+                replayed: operation.replayed.load(Ordering::Relaxed),
                 bytes_in: operation.bytes_in.load(Ordering::Relaxed),
                 bytes_out: operation.bytes_out.load(Ordering::Relaxed),
                 capacity_units: operation.capacity_units.load(Ordering::Relaxed),
@@ -123,6 +126,11 @@ impl InFlight {
     /// Counts capacity units, read and write together.
     pub fn capacity_units(&self, units: u64) {
         self.0.capacity_units.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Counts the request as answered from what was kept.
+    pub fn replayed(&self) {
+        self.0.replayed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts the request as failed, which includes a connection dropped on purpose.
@@ -174,6 +182,8 @@ pub struct OperationFigures {
     pub requests: u64,
     /// Of these, answered with 4xx or 5xx, or dropped on purpose.
     pub errors: u64,
+    /// Of these, answered with a page that was kept; 0 without `replay_bytes`.
+    pub replayed: u64,
     /// Bytes of request bodies that were read.
     pub bytes_in: u64,
     /// Bytes of answer bodies that were promised.
@@ -204,6 +214,7 @@ mod tests {
         let expected = OperationFigures {
             requests: 2,
             errors: 1,
+            replayed: 0,
             bytes_in: 10,
             bytes_out: 0,
             capacity_units: 0,

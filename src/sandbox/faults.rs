@@ -2,7 +2,7 @@
 //!
 //! A [`Rule`] names a service, an operation and a key, says which of the matching calls it hits, and what happens to them:
 //! an [`Action`]. A call counts for every rule it matches, hit or not. Of the rules that hit, those that only slow down
-//! (delay, bandwidth, limit) all take effect, and of the others the first one, in the order they were added. Rules come from
+//! (delay, latency, bandwidth, limit) all take effect, and of the others the first one, in the order they were added. Rules come from
 //! the embedding program, from a short text ([`Rule::from_str`](std::str::FromStr)), from a file ([`parse_rules`]), and
 //! while the servers run from the admin endpoint. Without rules a call costs one atomic load.
 
@@ -19,6 +19,7 @@ mod action;
 mod pace;
 mod rule;
 mod spec;
+mod timer;
 mod verdict;
 
 pub use self::action::Action;
@@ -153,6 +154,7 @@ impl Armed {
                 let span = *least_ms..=*(most_ms.max(least_ms));
                 verdict.delay += Duration::from_millis(self.random.random_range(span));
             }
+            Action::Latency(of_all) => verdict.latency = verdict.latency.max(*of_all),
             Action::Bandwidth(_) => verdict.pace = self.pace.clone(),
             Action::Limit { in_flight, queue } => {
                 // A bucket's objects share its places.
@@ -223,6 +225,24 @@ mod tests {
         assert_eq!(first.action, None);
         let second = faults.verdict(Service::TableStore, "GetRange", "t");
         assert!(second.action == Some(Action::DropAfter) && second.delay >= first.delay / 2);
+    }
+
+    #[tokio::test]
+    async fn a_latency_holds_the_work_on_the_call_and_the_longest_of_several_counts() {
+        let faults = Faults::new();
+        faults.add(Rule::new(Action::Latency(Duration::from_millis(40))));
+        faults.add(Rule::new(Action::Latency(Duration::from_millis(15))));
+        let arrived = Instant::now();
+        let mut verdict = faults.verdict(Service::TableStore, "GetRange", "t");
+        verdict.wait().await;
+        assert_eq!((verdict.action.take(), verdict.latency), (None, Duration::from_millis(40)));
+        verdict.wait_to_answer(arrived).await;
+        let waited = arrived.elapsed();
+        assert!(waited >= Duration::from_millis(40));
+        // Nothing is added to work that took as long.
+        verdict.wait_to_answer(arrived).await;
+        assert!(arrived.elapsed() < waited + Duration::from_millis(40));
+        assert_eq!(faults.hits(), [1, 1]);
     }
 
     #[tokio::test]

@@ -135,7 +135,8 @@ impl RequestBody {
     /// # Errors
     /// As [`RequestBody::next`].
     pub async fn read_all(&mut self, limit_bytes: usize) -> io::Result<Option<Bytes>> {
-        let mut whole = BytesMut::new();
+        let announced = self.incoming.size_hint().lower();
+        let mut whole = BytesMut::with_capacity(limit_bytes.min(usize::try_from(announced).unwrap_or(0)));
         while let Some(piece) = self.next().await? {
             if whole.len() + piece.len() > limit_bytes {
                 return Ok(None);

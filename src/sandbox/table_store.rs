@@ -7,6 +7,7 @@
 //! at any place in it, whatever clients are still shown. Not served: search indexes, SQL, paging inside a row (which the
 //! service has not opened either); such calls are refused, never half done.
 
+mod answer;
 mod auth;
 mod block;
 mod bulk_import;
@@ -24,6 +25,7 @@ mod oracle;
 mod partitions;
 mod projection;
 mod range;
+mod replay;
 mod request_row;
 mod rows;
 mod schema;
@@ -53,6 +55,7 @@ pub use partitions::{PartitionDescription, PartitionLimits};
 pub use stream::StreamSettings;
 
 use self::instance::Instance;
+use self::replay::Replay;
 use self::server::Front;
 use self::service_error::ServiceError;
 use self::table::Table;
@@ -69,6 +72,26 @@ pub struct TableStore {
     clock_skew: Arc<AtomicI64>,
 }
 
+/// What a [`TableStore`] serves, and to whom.
+pub struct TableStoreOptions<'a> {
+    /// 0 takes a free port.
+    pub port: u16,
+    /// Who may call.
+    pub account: Account,
+    /// Tables to generate.
+    pub tables: Vec<GeneratedTable>,
+    /// How long a new table answers `OTSTableNotReady`.
+    pub table_ready_after: Duration,
+    /// Where tables survive; nowhere without.
+    pub data_dir: Option<&'a Path>,
+    /// Bytes of generated pages that are kept and sent again.
+    pub replay_bytes: u64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What is counted.
+    pub counters: Counters,
+}
+
 /// Faults that only this service knows.
 pub(super) const CUSTOM_FAULTS: [&str; 4] =
     ["repeat-next-key", "bad-row-checksum", "empty-page", "timeout-after"];
@@ -79,21 +102,14 @@ pub(super) fn operation_names() -> &'static [&'static str] {
 }
 
 impl TableStore {
-    /// Listens on `127.0.0.1:port`; port 0 takes a free one. Tables survive in `data_dir`, or nowhere.
+    /// Listens on 127.0.0.1.
     ///
     /// # Errors
     /// [`Kind::Io`] when the port is taken or the directory cannot be used.
-    pub async fn start(
-        port: u16,
-        account: Account,
-        tables: Vec<GeneratedTable>,
-        table_ready_after: Duration,
-        data_dir: Option<&Path>,
-        faults: Faults,
-        counters: Counters,
-    ) -> Result<TableStore> {
+    pub async fn start(options: TableStoreOptions<'_>) -> Result<TableStore> {
+        let TableStoreOptions { port, account, tables, table_ready_after, data_dir, .. } = options;
         let tables = tables.into_iter().map(Table::generated).collect();
-        let mut instance = Instance::new(tables, table_ready_after, faults);
+        let mut instance = Instance::new(tables, table_ready_after, options.faults);
         if let Some(data_dir) = data_dir {
             instance = instance.stored_in(data_dir)?;
         }
@@ -103,7 +119,8 @@ impl TableStore {
         let front = Front {
             account,
             instance: Arc::clone(&instance),
-            counters,
+            replay: Replay::new(options.replay_bytes),
+            counters: options.counters,
             request_number,
             clock_skew: Arc::clone(&clock_skew),
         };

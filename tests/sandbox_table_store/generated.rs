@@ -2,9 +2,10 @@
 
 use otsvault::model::{KeyRange, PrimaryKey, Row};
 use otsvault::sandbox::SandboxOptions;
+use otsvault::sandbox::faults::{Action, Rule, Service};
 use otsvault::{plainbuffer, proto};
 
-use crate::client::{Client, whole};
+use crate::client::{Client, row, table, whole};
 
 const SHAPES: [&str; 6] = ["iot", "wide", "fat", "sparse", "cjk", "mixed"];
 
@@ -189,4 +190,64 @@ async fn skewed_partitions_are_told_by_describe_table_and_by_split_points() {
         let (few, locations) = splits(&client, "t", 1, Some(5)).await;
         assert_eq!((few.len(), locations.len()), (5, 6));
     }
+}
+
+#[tokio::test]
+async fn a_page_that_is_kept_is_sent_again_and_checked_as_ever() {
+    let tables = vec!["g=mixed:rows=500,seed=7".parse().unwrap()];
+    let options = SandboxOptions { tables, replay_bytes: 64 << 20, ..Default::default() };
+    let client = Client::new(options).await;
+    let names = key_names(&client, "g").await;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request = whole("g", &names);
+    let replayed =
+        || client.sandbox.counters().snapshot().operation(Service::TableStore, "GetRange").replayed;
+    let kept = || client.sandbox.counters().snapshot().gauge(Service::TableStore, "replay_bytes");
+
+    let first = client.range(&request).await.unwrap();
+    assert!(replayed() == 0 && kept() > first.rows.len() as i64);
+    assert_eq!(client.range(&request).await.unwrap(), first);
+    assert_eq!(replayed(), 1);
+
+    // Another request is another page.
+    let newest = proto::GetRangeRequest { max_versions: Some(1), ..request.clone() };
+    let fewer = client.range(&newest).await.unwrap();
+    assert!(fewer.rows.len() < first.rows.len());
+    assert_eq!(client.range(&newest).await.unwrap(), fewer);
+    assert_eq!(replayed(), 2);
+
+    // What is wrong with a request is said as ever, although its page is there.
+    let other_names: Vec<String> = names.iter().map(|name| format!("{name}2")).collect();
+    let other_end = whole("g", &other_names.iter().map(String::as_str).collect::<Vec<_>>());
+    let wrong = proto::GetRangeRequest {
+        exclusive_end_primary_key: other_end.exclusive_end_primary_key,
+        ..request.clone()
+    };
+    let error = client.range(&wrong).await.unwrap_err();
+    assert!(error.starts_with("400 OTSInvalidPK"), "{error}");
+
+    // Signatures and faults are in front of it.
+    let body = prost::Message::encode_to_vec(&newest);
+    let (status, ..) = client.send("GetRange", body, "wrong secret").await.unwrap();
+    assert_eq!(status, 403);
+    client.sandbox.faults().add(Rule::new(Action::busy(Service::TableStore)).nth(1));
+    assert_eq!(client.range(&newest).await.unwrap_err(), "503 OTSServerBusy Server is busy.");
+    client.sandbox.faults().clear();
+    let damage = Rule::new(Action::Custom("bad-row-checksum".into())).nth(1);
+    client.sandbox.faults().add(damage);
+    assert_ne!(client.range(&newest).await.unwrap().rows, client.range(&newest).await.unwrap().rows);
+
+    let before = kept();
+    let delete = proto::DeleteTableRequest { table_name: "g".to_owned() };
+    client.call::<proto::DeleteTableResponse>("DeleteTable", &delete).await.unwrap();
+    let gone = client.range(&newest).await.unwrap_err();
+    assert_eq!(gone, "404 OTSObjectNotExist Requested table does not exist.");
+    client.create(&table("g", 1)).await.unwrap();
+    let empty = whole("g", &["id"]);
+    for _ in 0..2 {
+        assert!(client.range(&empty).await.unwrap().rows.is_empty());
+    }
+    client.put("g", &row(1, &[])).await.unwrap();
+    assert!(!client.range(&empty).await.unwrap().rows.is_empty());
+    assert_eq!(kept(), before, "rows that clients write are read anew");
 }

@@ -44,6 +44,9 @@ pub enum Action {
         /// Longest wait in milliseconds.
         most_ms: u64,
     },
+    /// The answer leaves this long after the call arrived, or later if the work on it takes longer: the work is part of
+    /// this time, where [`Action::Delay`] adds to it. Milliseconds in JSON.
+    Latency(#[serde(with = "milliseconds")] Duration),
     /// Request and answer bodies of all calls that this rule hits pass at this many bytes per second together.
     Bandwidth(u64),
     /// At most this many calls at the same time, for each table or bucket apart. Those above are refused as busy

@@ -6,7 +6,7 @@
 //! which     = nth=N | calls=A-B | every=K | rate=P [seed=S] | above=N (per second) | key=PATTERN
 //! what      = error=CODE [status=N] | error-after=CODE [status=N] | throttle | table-not-ready | token-expired
 //!           | drop-before | drop-after | truncate | corrupt=BYTE | truncate-request | corrupt-request=BYTE
-//!           | wrong-checksum | delay=MS [jitter=MS] | bandwidth=BYTES | limit=N [queue] | clock-skew=SECONDS
+//!           | wrong-checksum | delay=MS [jitter=MS] | latency=MS | bandwidth=BYTES | limit=N [queue] | clock-skew=SECONDS
 //!           | empty-page | repeat-next-key | bad-row-checksum
 //! message=… may come last and takes the rest of the line.
 //! ```
@@ -172,6 +172,7 @@ impl<'a> Words<'a> {
                 None => Action::Delay(Duration::from_millis(delay)),
             });
         }
+        found.extend(self.number("latency")?.map(Duration::from_millis).map(Action::Latency));
         if let Some(in_flight) = self.number("limit")? {
             found.push(Action::Limit { in_flight, queue: self.take("queue").is_some() });
         }
@@ -272,6 +273,7 @@ mod tests {
             rule("GetRange delay=20 jitter=5"),
             on("GetRange", Action::Jitter { least_ms: 20, most_ms: 25 })
         );
+        assert_eq!(rule("GetRange latency=20"), on("GetRange", Action::Latency(Duration::from_millis(20))));
         assert_eq!(
             rule("GetRange limit=8 queue"),
             on("GetRange", Action::Limit { in_flight: 8, queue: true })
@@ -294,6 +296,7 @@ mod tests {
             ("GetRange error=Strange", "needs `status="),
             ("GetRange error=Strange status=200", "not the status of an error"),
             ("GetRange drop-after jitter=3", "`jitter`"),
+            ("GetRange latency=20 jitter=3", "`jitter`"),
             (r#"{"action": "burn"}"#, "unknown variant"),
             (r#"{"action": "drop_after", "operatoin": "GetRange"}"#, "operatoin"),
             (r#"{"action": {"custom": "nonsense"}}"#, "no custom fault"),
@@ -307,11 +310,13 @@ mod tests {
     fn a_file_mixes_lines_and_objects_and_every_rule_survives_json() {
         let rules = parse_rules(
             r#"["GetRange nth=2 drop-after",
-                {"service": "oss", "operation": "GetObject", "when": {"every": 3}, "action": {"delay": 250}}]"#,
+                {"service": "oss", "operation": "GetObject", "when": {"every": 3}, "action": {"delay": 250}},
+                {"action": {"latency": 20}}]"#,
         )
         .unwrap();
         let expected = Rule::new(Action::Delay(Duration::from_millis(250))).on(Service::Oss, "GetObject");
         assert_eq!(rules[1], expected.when(When::Every(3)));
+        assert_eq!(rules[2], Rule::new(Action::Latency(Duration::from_millis(20))));
         let again = parse_rules(&serde_json::to_string(&rules).unwrap()).unwrap();
         assert_eq!(again, rules);
         assert!(parse_rules(r#"["* drop-after", "nonsense"]"#).unwrap_err().starts_with("rule 2:"));

@@ -1,10 +1,11 @@
 //! What happens to one call.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::timer::wait_until;
 use super::{Action, Pace};
 
 /// Everything that the rules want for one call. Its places under limits are free when it is dropped: keep it until the
@@ -15,6 +16,8 @@ pub struct Verdict {
     pub action: Option<Action>,
     /// How long the call waits before it is looked at.
     pub delay: Duration,
+    /// How long after the arrival of the call its answer leaves, at the earliest.
+    pub latency: Duration,
     /// How fast its bodies pass.
     pub pace: Option<Pace>,
     pub(super) places: Vec<OwnedSemaphorePermit>,
@@ -29,7 +32,12 @@ impl Verdict {
             self.places.extend(queue.acquire_owned().await);
         }
         if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
+            wait_until(Instant::now() + self.delay).await;
         }
+    }
+
+    /// Waits until the answer to a call that arrived at `arrived` may leave.
+    pub async fn wait_to_answer(&self, arrived: Instant) {
+        wait_until(arrived + self.latency).await;
     }
 }

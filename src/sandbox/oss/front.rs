@@ -90,6 +90,7 @@ impl Core {
             }
         };
         counted.bytes_in(request.body.bytes_read());
+        verdict.wait_to_answer(started).await;
         let reply = match outcome {
             Ok(reply) => reply,
             Err(Failure::Refused(error)) => {

@@ -1,11 +1,12 @@
 //! Capacity units of an answer, for the counters.
 
+use bytes::Bytes;
 use prost::Message;
 
 use crate::proto;
 
-/// Read and write capacity units that an answer of `operation` reports, added up; 0 for an operation that reports none.
-pub fn consumed(operation: &str, answer: &[u8]) -> u64 {
+/// Read and write capacity units that an answer of `operation` reports, added up; 0 for an operation that reports none. Copies no rows.
+pub fn consumed(operation: &str, answer: &Bytes) -> u64 {
     match operation {
         "GetRange" => one(answer, |message: proto::GetRangeResponse| message.consumed),
         "BulkExport" => one(answer, |message: proto::BulkExportResponse| message.consumed),
@@ -26,12 +27,12 @@ pub fn consumed(operation: &str, answer: &[u8]) -> u64 {
     }
 }
 
-fn one<M: Message + Default>(answer: &[u8], consumed: impl Fn(M) -> proto::ConsumedCapacity) -> u64 {
-    M::decode(answer).map(|message| units(&consumed(message))).unwrap_or_default()
+fn one<M: Message + Default>(answer: &Bytes, consumed: impl Fn(M) -> proto::ConsumedCapacity) -> u64 {
+    M::decode(answer.clone()).map(|message| units(&consumed(message))).unwrap_or_default()
 }
 
-fn rows<M: Message + Default>(answer: &[u8], consumed: impl Fn(M) -> Vec<proto::ConsumedCapacity>) -> u64 {
-    M::decode(answer).map(|message| consumed(message).iter().map(units).sum()).unwrap_or_default()
+fn rows<M: Message + Default>(answer: &Bytes, consumed: impl Fn(M) -> Vec<proto::ConsumedCapacity>) -> u64 {
+    M::decode(answer.clone()).map(|message| consumed(message).iter().map(units).sum()).unwrap_or_default()
 }
 
 fn units(consumed: &proto::ConsumedCapacity) -> u64 {

@@ -139,13 +139,7 @@ pub fn bulk_export(
 
 /// The bounds of a request, checked against the table and each other.
 fn requested_range(table: &Table, start: &[u8], end: &[u8], forward: bool) -> Answer<KeyRange> {
-    let bound = |bytes| {
-        let mut row = Row::default();
-        decode_row(bytes, &mut row, KeyPlace::Bound)?;
-        table.check_key(&row.key)?;
-        owned_key(&row)
-    };
-    let range = KeyRange { start: bound(start)?, end: bound(end)? };
+    let range = KeyRange { start: bound(table, start)?, end: bound(table, end)? };
     if forward && range.start >= range.end {
         return Err(ServiceError::parameter("Begin key must less than end key in FORWARD"));
     }
@@ -153,6 +147,17 @@ fn requested_range(table: &Table, start: &[u8], end: &[u8], forward: bool) -> An
         return Err(ServiceError::parameter("Begin key must more than end key in BACKWARD"));
     }
     Ok(range)
+}
+
+/// A start or an end, checked against the table.
+///
+/// # Errors
+/// `OTSParameterInvalid`, `OTSInvalidPK`.
+pub fn bound(table: &Table, bytes: &[u8]) -> Answer<PrimaryKey> {
+    let mut row = Row::default();
+    decode_row(bytes, &mut row, KeyPlace::Bound)?;
+    table.check_key(&row.key)?;
+    owned_key(&row)
 }
 
 /// A page as it fills up.

@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 
+use super::answer::PreparedAnswer;
 use super::auth::{Account, ResponseKey, body_digest};
-use super::capacity;
-use super::compression::{Compressed, deflate, inflate, response_headers};
+use super::compression::{Compressed, inflate};
 use super::instance::{Call, Instance};
 use super::operations;
 use super::range::PageFault;
+use super::replay::{PageRequest, Replay};
 use super::service_error::{Answer, ServiceError};
-use crate::sandbox::counters::Counters;
+use crate::sandbox::counters::{Counters, InFlight};
 use crate::sandbox::faults::{Action, Service};
 use crate::sandbox::http::{Answer as HttpAnswer, Body, Handler, Reply, Request, flipped};
 
 /// Bytes of a request body (documented as 5 MB).
 const MAX_BODY: usize = 5 << 20;
+
+/// Bytes that are kept to be sent again.
+const REPLAY_GAUGE: &str = "replay_bytes";
 
 /// Serves one instance.
 pub struct Front {
@@ -27,6 +31,8 @@ pub struct Front {
     pub account: Account,
     /// What is served.
     pub instance: Arc<Instance>,
+    /// Answers that are sent again.
+    pub replay: Replay,
     /// What is counted.
     pub counters: Counters,
     /// Of the next request.
@@ -53,6 +59,7 @@ struct AfterFaults {
 
 impl Handler for Front {
     async fn handle<'a>(&'a self, request: &'a mut Request) -> HttpAnswer {
+        let arrived = Instant::now();
         let operation = request.path.trim_start_matches('/').to_owned();
         let counted = match operations::OPERATIONS.contains(&operation.as_str()) {
             true => operation.as_str(),
@@ -66,7 +73,7 @@ impl Handler for Front {
         in_flight.bytes_in(request.body.bytes_read());
         let key = self.account.response_key(&request.headers).unwrap_or_else(|_| self.account.default_key());
         let mut after = AfterFaults::default();
-        let arrived = body.clone();
+        let as_sent = body.clone();
         let verified = match self.check(request, body, 0) {
             Ok((body, compressed)) => {
                 after.deflate = compressed.response;
@@ -78,7 +85,7 @@ impl Handler for Front {
             Ok(body) => body,
             Err(refusal) => {
                 in_flight.failed();
-                return self.reply(&request.path, key, Err(refusal), AfterFaults::default()).await;
+                return self.refuse(&request.path, &key, &refusal, AfterFaults::default());
             }
         };
         let table = operations::table_name(&operation, &body);
@@ -87,81 +94,24 @@ impl Handler for Front {
             pace.pass(request.body.bytes_read()).await;
         }
         verdict.wait().await;
-        let mut refused = Ok(());
-        match verdict.action.take() {
-            None => {}
-            Some(Action::Error { status, code, message }) => {
-                in_flight.failed();
-                let error = ServiceError::new(status, code, message);
-                return self.reply(&request.path, key, Err(error), after).await;
-            }
-            Some(Action::DropBefore) => {
-                in_flight.failed();
-                return HttpAnswer::Drop;
-            }
-            Some(Action::DropAfter) => after.drop = true,
-            Some(Action::ErrorAfter { status, code, message }) => {
-                after.error = Some(ServiceError::new(status, code, message));
-            }
-            Some(Action::TruncateRequest) => {
-                in_flight.failed();
-                return HttpAnswer::Drop;
-            }
-            Some(Action::CorruptRequest { offset, xor }) => {
-                let damaged = arrived.map(|body| flipped(body, 0, offset, xor));
-                refused = self.check(request, damaged, 0).map(drop);
-            }
-            Some(Action::ClockSkew(seconds)) => {
-                after.clock_skew = seconds;
-                refused = self.check(request, arrived, seconds).map(drop);
-            }
-            Some(Action::ExpireToken) => refused = Err(self.account.expire_token(&request.headers)),
-            Some(Action::TruncateBody) => after.truncate = true,
-            Some(Action::CorruptBody { offset, xor }) => after.corrupt = Some((offset, xor)),
-            Some(Action::WrongChecksum) => after.wrong_checksum = true,
-            Some(Action::Custom(name)) => match &*name {
-                "repeat-next-key" => after.page = PageFault::RepeatNextKey,
-                "bad-row-checksum" => after.page = PageFault::BadRowChecksum,
-                "empty-page" => after.page = PageFault::Empty,
-                "timeout-after" => {
-                    after.error = Some(ServiceError::new(503, "OTSTimeout", "Operation timeout."));
-                }
-                _ => {}
-            },
-            // These only slow down; the verdict has waited for them.
-            Some(Action::Delay(_) | Action::Jitter { .. } | Action::Bandwidth(_) | Action::Limit { .. }) => {}
-        }
-        if let Err(refusal) = refused {
-            in_flight.failed();
-            return self.reply(&request.path, key, Err(refusal), after).await;
-        }
-        let instance = Arc::clone(&self.instance);
-        let page = after.page;
-        // Reads and hashes up to 4 MB: not on a thread that serves connections.
-        let name = operation.clone();
-        let ran = tokio::task::spawn_blocking(move || {
-            let call = Call { operation: &name, now: instance.now(), faults: &instance.faults };
-            let answer = operations::run(&instance, &call, &body, page);
-            instance.settle().and(answer)
-        });
-        let mut answer = match ran.await {
-            Ok(answer) => answer,
-            Err(_) => Err(ServiceError::new(500, "OTSInternalServerError", "The sandbox failed.")),
+        let action = verdict.action.take();
+        let outcome = match self.begin(request, as_sent, action, &mut after) {
+            Ok(()) => self.perform(operation, body, &mut after, &in_flight).await,
+            Err(outcome) => outcome,
         };
-        if let Ok(body) = &answer {
-            let consumed = capacity::consumed(counted, body);
-            in_flight.capacity_units(consumed);
-        }
-        if let (Ok(_), Some(error)) = (&answer, after.error.take()) {
-            answer = Err(error);
-        }
-        if answer.is_err() || after.drop {
-            in_flight.failed();
-        }
-        if after.drop {
-            return HttpAnswer::Drop;
-        }
-        let mut answer = self.reply(&request.path, key, answer, after).await;
+        verdict.wait_to_answer(arrived).await;
+        let mut answer = match outcome {
+            Outcome::Answered(prepared) => {
+                if !prepared.status.is_success() {
+                    in_flight.failed();
+                }
+                self.reply(&request.path, &key, prepared, after)
+            }
+            Outcome::Dropped => {
+                in_flight.failed();
+                return HttpAnswer::Drop;
+            }
+        };
         if let HttpAnswer::Reply(reply) = &mut answer {
             in_flight.bytes_out(reply.body.len());
             if let Some(pace) = verdict.pace.take() {
@@ -174,7 +124,120 @@ impl Handler for Front {
     }
 }
 
+/// What becomes of a call that was let in.
+enum Outcome {
+    Answered(PreparedAnswer),
+    /// The connection is lost.
+    Dropped,
+}
+
+impl From<ServiceError> for Outcome {
+    fn from(refusal: ServiceError) -> Outcome {
+        Outcome::Answered(PreparedAnswer::refusal(&refusal))
+    }
+}
+
 impl Front {
+    /// What a fault does before the operation runs; what it does afterwards goes to `after`.
+    ///
+    /// # Errors
+    /// How the call ends if the operation does not run.
+    fn begin(
+        &self,
+        request: &Request,
+        as_sent: Option<Bytes>,
+        action: Option<Action>,
+        after: &mut AfterFaults,
+    ) -> std::result::Result<(), Outcome> {
+        match action {
+            None => {}
+            Some(Action::Error { status, code, message }) => {
+                return Err(ServiceError::new(status, code, message).into());
+            }
+            Some(Action::DropBefore | Action::TruncateRequest) => return Err(Outcome::Dropped),
+            Some(Action::DropAfter) => after.drop = true,
+            Some(Action::ErrorAfter { status, code, message }) => {
+                after.error = Some(ServiceError::new(status, code, message));
+            }
+            Some(Action::CorruptRequest { offset, xor }) => {
+                let damaged = as_sent.map(|body| flipped(body, 0, offset, xor));
+                self.check(request, damaged, 0)?;
+            }
+            Some(Action::ClockSkew(seconds)) => {
+                after.clock_skew = seconds;
+                self.check(request, as_sent, seconds)?;
+            }
+            Some(Action::ExpireToken) => return Err(self.account.expire_token(&request.headers).into()),
+            Some(Action::TruncateBody) => after.truncate = true,
+            Some(Action::CorruptBody { offset, xor }) => after.corrupt = Some((offset, xor)),
+            Some(Action::WrongChecksum) => after.wrong_checksum = true,
+            Some(Action::Custom(name)) => match &*name {
+                "repeat-next-key" => after.page = PageFault::RepeatNextKey,
+                "bad-row-checksum" => after.page = PageFault::BadRowChecksum,
+                "empty-page" => after.page = PageFault::Empty,
+                "timeout-after" => {
+                    after.error = Some(ServiceError::new(503, "OTSTimeout", "Operation timeout."));
+                }
+                _ => {}
+            },
+            // These only slow down; the verdict waits for them.
+            Some(
+                Action::Delay(_)
+                | Action::Jitter { .. }
+                | Action::Latency(_)
+                | Action::Bandwidth(_)
+                | Action::Limit { .. },
+            ) => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the operation, or takes its answer from those that were kept.
+    async fn perform(
+        &self,
+        operation: String,
+        body: Bytes,
+        after: &mut AfterFaults,
+        in_flight: &InFlight,
+    ) -> Outcome {
+        let call = Call { operation: &operation, now: self.instance.now(), faults: &self.instance.faults };
+        let is_plain = self.replay.is_on() && after.page == PageFault::None && !after.deflate;
+        let page_request = is_plain.then(|| PageRequest::of(&self.instance, &call, &body)).flatten();
+        let prepared = match page_request.as_ref().and_then(|request| self.replay.get(request)) {
+            Some(kept) => {
+                in_flight.replayed();
+                kept
+            }
+            None => {
+                let prepared = self.run(operation, body, after).await;
+                if let Some(request) = page_request.filter(|_| prepared.status.is_success()) {
+                    let bytes = i64::try_from(self.replay.keep(request, &prepared)).unwrap_or(i64::MAX);
+                    self.counters.move_gauge(Service::TableStore, REPLAY_GAUGE, bytes);
+                }
+                prepared
+            }
+        };
+        in_flight.capacity_units(prepared.capacity_units);
+        match after.error.take() {
+            _ if after.drop => Outcome::Dropped,
+            Some(error) if prepared.status.is_success() => error.into(),
+            _ => Outcome::Answered(prepared),
+        }
+    }
+
+    async fn run(&self, operation: String, body: Bytes, after: &AfterFaults) -> PreparedAnswer {
+        let instance = Arc::clone(&self.instance);
+        let (page, may_deflate) = (after.page, after.deflate);
+        // Reads and hashes up to 4 MB: not on a thread that serves connections.
+        let ran = tokio::task::spawn_blocking(move || {
+            let call = Call { operation: &operation, now: instance.now(), faults: &instance.faults };
+            let answer = operations::run(&instance, &call, &body, page);
+            PreparedAnswer::new(&operation, instance.settle().and(answer), may_deflate)
+        });
+        let failed = |_| ServiceError::new(500, "OTSInternalServerError", "The sandbox failed.");
+        ran.await.unwrap_or_else(|error| PreparedAnswer::refusal(&failed(error)))
+    }
+
     /// Checks everything that needs no table, and hands the body out.
     fn check(&self, request: &Request, body: Option<Bytes>, clock_skew: i64) -> Answer<(Bytes, Compressed)> {
         let body = body.ok_or_else(ServiceError::too_large)?;
@@ -192,41 +255,33 @@ impl Front {
         Timestamp::now().saturating_add(SignedDuration::from_secs(ahead)).unwrap_or(Timestamp::MAX)
     }
 
-    async fn reply(
+    fn refuse(
         &self,
         path: &str,
-        key: ResponseKey,
-        answer: Answer<Vec<u8>>,
+        key: &ResponseKey,
+        refusal: &ServiceError,
         after: AfterFaults,
     ) -> HttpAnswer {
+        self.reply(path, key, PreparedAnswer::refusal(refusal), after)
+    }
+
+    /// Signs an answer and spoils it as `after` says.
+    fn reply(&self, path: &str, key: &ResponseKey, answer: PreparedAnswer, after: AfterFaults) -> HttpAnswer {
         let number = self.request_number.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00061a2b-5a5b-0000-0000-{number:012x}");
-        let (account, path, now) = (self.account.clone(), path.to_owned(), self.now(after.clock_skew));
-        let (wrong_checksum, may_deflate) = (after.wrong_checksum, after.deflate);
-        let signed = tokio::task::spawn_blocking(move || {
-            let (status, body) = match answer {
-                Ok(body) => (StatusCode::OK, body),
-                Err(error) => (StatusCode::from_u16(error.status).unwrap_or_default(), error.body()),
-            };
-            let digest = if wrong_checksum { body_digest(b"another body") } else { body_digest(&body) };
-            let deflated = (may_deflate && status.is_success()).then(|| deflate(&body)).flatten();
-            let (body, more) = match deflated {
-                Some(compressed) => (compressed, Vec::from(response_headers(body.len()))),
-                None => (body, Vec::new()),
-            };
-            let headers = account.response_headers(&key, &path, digest, &request_id, now, more);
-            (status, headers, body)
-        });
-        let Ok((status, headers, body)) = signed.await else { return HttpAnswer::Drop };
-        let length = body.len() as u64;
-        let mut body = Body::from(body);
+        let more = answer.compression_headers();
+        let digest = if after.wrong_checksum { body_digest(b"another body") } else { answer.digest };
+        let now = self.now(after.clock_skew);
+        let headers = self.account.response_headers(key, path, digest, &request_id, now, more);
+        let length = answer.body.len() as u64;
+        let mut body = Body::from(answer.body);
         if after.truncate {
             body = body.cut_after(length / 2);
         }
         if let Some((offset, xor)) = after.corrupt {
             body = body.corrupt(offset, xor);
         }
-        let mut reply = Reply::new(status).with_body(body);
+        let mut reply = Reply::new(answer.status).with_body(body);
         for (name, value) in headers {
             reply = reply.with(name, value);
         }
