@@ -22,6 +22,10 @@ use crate::{Error, Kind, Result};
 /// Bytes of rows that are encoded in one go: enough bodies of small rows for their MD5s to be computed side by side.
 const STEP_BYTES: usize = 4 << 20;
 
+/// Bytes of the first step of a lane, doubled from step to step: the first requests leave before the lanes have encoded
+/// 4 MiB each.
+const FIRST_STEP_BYTES: usize = STEP_BYTES / 8;
+
 /// What one step may take: the rows, the bodies they become, and a body that was not full before.
 pub(super) const STEP_RESERVE: u64 = 3 * STEP_BYTES as u64;
 
@@ -80,13 +84,14 @@ async fn run_lane(work: Arc<Work>, lane: usize) -> Result<RowCounts> {
     let mut rows = RowCounts::default();
     let mut ending: JoinSet<Result<RowCounts>> = JoinSet::new();
     let mut open: Option<(usize, HeldFile)> = None;
+    let mut step_bytes = FIRST_STEP_BYTES;
     while let Some(unit) = work.lanes.next(lane) {
         let file = match open.take() {
             Some((entry, file)) if entry == unit.entry => file,
             _ => work.source.file(&unit).await?,
         };
         open = Some((unit.entry, file.clone()));
-        let sent = send_unit(&work, unit, &file).await?;
+        let sent = send_unit(&work, unit, &file, &mut step_bytes).await?;
         let work = work.clone();
         ending.spawn(async move { end_unit(&work, unit.id, sent).await });
         while ending.len() > UNITS_BEHIND {
@@ -123,7 +128,12 @@ struct SentUnit {
     _bytes: Option<BytePermit>,
 }
 
-async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<SentUnit> {
+async fn send_unit(
+    work: &Arc<Work>,
+    unit: Unit,
+    file: &HeldFile,
+    step_bytes: &mut usize,
+) -> Result<SentUnit> {
     let batches = work.source.batches(file, &unit).await?;
     let cpu = &work.writer.cpu;
     let range = (!work.source.is_inside(&unit, &work.range)).then(|| work.range.clone());
@@ -175,10 +185,12 @@ async fn send_unit(work: &Arc<Work>, unit: Unit, file: &HeldFile) -> Result<Sent
         }
         loop {
             let permit = work.memory.acquire(STEP_RESERVE).await;
+            let bytes = *step_bytes;
+            *step_bytes = (2 * bytes).min(STEP_BYTES);
             let step;
             (rows, step) = cpu
                 .run(move || {
-                    let step = rows.encode(STEP_BYTES);
+                    let step = rows.encode(bytes);
                     (rows, step)
                 })
                 .await?;
