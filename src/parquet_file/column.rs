@@ -2,7 +2,7 @@
 //!
 //! `parquet`'s own column writers hold a compression context and buffers of a MiB for every column of every row group, and
 //! take 1.6 times the time for small columns (benches/README.md, "Before and after"). What a page looks like is the same: data pages V2 (V1 in the
-//! profile `compatible`), the
+//! profile `compatible`, and where levels are much of a page, since V2 does not compress them), the
 //! encodings of [`Encoding`], a page index, statistics of pages in that index and of the chunk in its metadata.
 
 mod bounds;
@@ -76,8 +76,8 @@ struct Finished {
     bounds: Bounds,
     column_index: Option<ColumnIndexBuilder>,
     offset_index: OffsetIndexBuilder,
-    /// Data pages per encoding.
-    encodings: BTreeMap<ParquetEncoding, i32>,
+    /// Data pages per encoding, those of version 1 and those of version 2.
+    encodings: BTreeMap<(ParquetEncoding, bool), i32>,
     /// Of the last page that had one.
     last_bounds: Option<Bounds>,
     ascending: bool,
@@ -99,11 +99,11 @@ impl Finished {
         }
     }
 
-    fn add(&mut self, rows: usize, nulls: usize, encoding: ParquetEncoding, bounds: &Bounds) {
+    fn add(&mut self, rows: usize, nulls: usize, page: (ParquetEncoding, bool), bounds: &Bounds) {
         self.rows += rows;
         self.nulls += nulls;
         self.bounds.merge(bounds);
-        *self.encodings.entry(encoding).or_default() += 1;
+        *self.encodings.entry(page).or_default() += 1;
         let is_null_page = nulls == rows;
         match (bounds.encoded(), &mut self.column_index) {
             (_, Some(index)) if is_null_page => index.append(true, Vec::new(), Vec::new(), nulls as i64),
@@ -250,8 +250,8 @@ impl ColumnChunk {
         }
         let bounds = self.bounds.empty();
         let finished = std::mem::replace(&mut self.finished, Finished::new(&bounds, &self.descriptor));
-        for (encoding, count) in &finished.encodings {
-            let page_type = self.profile.data_page();
+        for ((encoding, is_old), count) in &finished.encodings {
+            let page_type = if *is_old { PageType::DATA_PAGE } else { PageType::DATA_PAGE_V2 };
             encoding_stats.push(PageEncodingStats { page_type, encoding: *encoding, count: *count });
         }
         let levels = [ParquetEncoding::RLE];
@@ -323,7 +323,8 @@ impl ColumnChunk {
         (compressor.values, compressor.levels) = (values, levels);
         index_page(&mut self.finished.offset_index, rows, &written);
         let bounds = std::mem::replace(&mut self.bounds, self.finished.bounds.empty());
-        self.finished.add(rows, self.nulls, encoding, &bounds);
+        let is_old = written.page_type == PageType::DATA_PAGE;
+        self.finished.add(rows, self.nulls, (encoding, is_old), &bounds);
         self.validity.truncate(0);
         self.nulls = 0;
         Ok(())
@@ -366,7 +367,8 @@ pub(super) fn append_null_column(
         };
         let written = pages.data(&page, compressor)?;
         index_page(&mut finished.offset_index, rows, &written);
-        finished.add(rows, rows, ParquetEncoding::PLAIN, &bounds);
+        let is_old = written.page_type == PageType::DATA_PAGE;
+        finished.add(rows, rows, (ParquetEncoding::PLAIN, is_old), &bounds);
         left -= rows;
     }
     let uncompressed = pages.uncompressed;

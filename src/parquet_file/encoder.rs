@@ -18,7 +18,9 @@ use super::drift::Drift;
 use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
 use super::trial::best_encoding;
-use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, arrow_schema, record_encodings, record_schema};
+use crate::columnar::{
+    ColumnPlan, Encoding, PlannedColumn, Role, arrow_schema, record_encodings, record_schema,
+};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Encodes one file. Rows must come in primary key order, since the footer says so.
@@ -101,6 +103,9 @@ impl FileEncoder {
         key_value_metadata: Vec<(String, String)>,
     ) -> Result<FileEncoder> {
         let properties = Arc::new(settings.properties(plan, key_value_metadata)?);
+        let overflow_column = plan.columns().last().filter(|column| column.role == Role::Overflow);
+        let overflow_column = overflow_column.ok_or_else(no_overflow)?;
+        let overflow_properties = Arc::new(settings.overflow_properties(overflow_column)?);
         let start = || {
             let descriptor = ArrowSchemaConverter::new().convert(schema)?;
             let (leaves, overflow) = descriptor.columns().split_at(schema.fields().len() - 1);
@@ -113,7 +118,7 @@ impl FileEncoder {
             let root = descriptor.root_schema_ptr();
             Ok::<_, ParquetError>((
                 columns.collect(),
-                OverflowChunks::new(field, overflow.to_vec(), properties.clone(), settings.profile)?,
+                OverflowChunks::new(field, overflow.to_vec(), overflow_properties, settings.profile)?,
                 SerializedFileWriter::new(Sink::default(), root, properties.clone())?,
             ))
         };
@@ -125,7 +130,7 @@ impl FileEncoder {
             drift: Vec::new(),
             overflow,
             open_rows: 0,
-            compressor: PageCompressor::new(settings.zstd_level).doing(Kind::Internal, "start zstd")?,
+            compressor: PageCompressor::new(settings).doing(Kind::Internal, "start zstd")?,
             rows: 0,
             settings: WriterSettings {
                 row_group_rows: settings.row_group_rows.max(1),
@@ -259,6 +264,10 @@ impl FileEncoder {
             crc64: sink.crc64.finalize(),
         })
     }
+}
+
+fn no_overflow() -> Error {
+    Error::new(Kind::Internal, "start a Parquet file").because("the plan does not end with `_overflow`")
 }
 
 /// Bytes per chunk. Each is handed on without a copy.

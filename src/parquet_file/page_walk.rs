@@ -14,8 +14,9 @@ use super::read_limits::ReadLimits;
 use super::value_lengths::{longest_delta_byte_array, longest_entry};
 
 /// Pages up to this size may compress as well as they like: a MiB of zeros is a few bytes. Ours stay below: a page is
-/// closed past 1 MiB, and its last value has 2 MiB at most.
-const FREE_PAGE_BYTES: usize = 4 << 20;
+/// closed past 1 MiB of values, the last of which has 2 MiB at most; the levels of an `_overflow` leaf, which a page of
+/// version 1 compresses too, are five bits for each of 16 Mi cells.
+const FREE_PAGE_BYTES: usize = 12 << 20;
 
 /// Checks what the footer says of the file as a whole. The reason of a refusal names no values.
 pub fn check_file(metadata: &ParquetMetaData, limits: &ReadLimits) -> Result<(), String> {

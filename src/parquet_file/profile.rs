@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use parquet::basic::PageType;
-
 use crate::columnar::Encoding;
 
 /// What encodings are chosen for, and what their pages look like.
@@ -15,7 +13,7 @@ pub enum EncodingProfile {
     /// A slower encoding is taken where it saves a thirty-third.
     #[default]
     Balanced,
-    /// Whatever is smallest, at zstd level 9.
+    /// Whatever is smallest: every encoding and, page by page, zstd level 9 or 1.
     Smallest,
     /// PLAIN and dictionaries alone, in data pages of version 1: what every reader of Parquet knows.
     Compatible,
@@ -49,14 +47,6 @@ impl EncodingProfile {
     /// Pages are of version 1.
     pub(super) fn has_old_pages(self) -> bool {
         self == EncodingProfile::Compatible
-    }
-
-    /// What the pages of values are called in a footer.
-    pub(super) fn data_page(self) -> PageType {
-        match self.has_old_pages() {
-            true => PageType::DATA_PAGE,
-            false => PageType::DATA_PAGE_V2,
-        }
     }
 
     /// `encoding`, or what stands for it here.

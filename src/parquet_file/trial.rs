@@ -26,7 +26,7 @@ pub fn choose_encodings(
     settings: &WriterSettings,
 ) -> Result<ColumnPlan> {
     let mut chosen = Vec::with_capacity(plan.columns().len());
-    let mut compressor = PageCompressor::new(settings.zstd_level).doing(Kind::Internal, DOING)?;
+    let mut compressor = PageCompressor::new(settings).doing(Kind::Internal, DOING)?;
     let leaves = ArrowSchemaConverter::new().convert(&arrow_schema(plan)).doing(Kind::Internal, DOING)?;
     for (index, column) in plan.columns().iter().enumerate() {
         let arrays: Vec<_> = batches.iter().filter_map(|batch| batch.columns().get(index)).cloned().collect();

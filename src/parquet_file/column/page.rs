@@ -9,20 +9,31 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use zstd::bulk::Compressor;
 
 use super::super::profile::EncodingProfile;
+use super::super::settings::WriterSettings;
 
 /// Compresses the pages of a file one after the other. One context for all: it is some 100 KiB to MiB, and quicker when it is
 /// warm. The same goes for the memory that a page takes on its way out.
 pub(in super::super) struct PageCompressor {
     compressor: Compressor<'static>,
+    /// Tried as well, where size is all: the higher level is not always the smaller one (numbers, at 9 against 1).
+    fast: Option<Compressor<'static>>,
+    tried: Vec<u8>,
     pub(super) values: Vec<u8>,
     pub(super) levels: Vec<u8>,
     page: Vec<u8>,
 }
 
 impl PageCompressor {
-    pub(in super::super) fn new(zstd_level: i32) -> std::io::Result<PageCompressor> {
-        let compressor = Compressor::new(zstd_level)?;
-        Ok(PageCompressor { compressor, values: Vec::new(), levels: Vec::new(), page: Vec::new() })
+    pub(in super::super) fn new(settings: &WriterSettings) -> std::io::Result<PageCompressor> {
+        let fast = settings.profile == EncodingProfile::Smallest && settings.zstd_level > 1;
+        Ok(PageCompressor {
+            compressor: Compressor::new(settings.zstd_level)?,
+            fast: fast.then(|| Compressor::new(1)).transpose()?,
+            tried: Vec::new(),
+            values: Vec::new(),
+            levels: Vec::new(),
+            page: Vec::new(),
+        })
     }
 
     /// Appends `values` to `page`, smaller: its size.
@@ -31,9 +42,18 @@ impl PageCompressor {
         page.reserve(zstd::zstd_safe::compress_bound(values.len()));
         let mut end = Cursor::new(page);
         end.set_position(start as u64);
-        self.compressor
-            .compress_to_buffer(values, &mut end)
-            .map_err(|error| ParquetError::External(Box::new(error)))
+        let external = |error| ParquetError::External(Box::new(error));
+        let size = self.compressor.compress_to_buffer(values, &mut end).map_err(external)?;
+        let Some(fast) = &mut self.fast else { return Ok(size) };
+        self.tried.clear();
+        self.tried.reserve(zstd::zstd_safe::compress_bound(values.len()));
+        let tried = fast.compress_to_buffer(values, &mut self.tried).map_err(external)?;
+        if tried < size {
+            let page = end.into_inner();
+            page.truncate(start);
+            page.extend_from_slice(&self.tried);
+        }
+        Ok(size.min(tried))
     }
 }
 
@@ -46,6 +66,15 @@ pub(super) struct DataPage<'a> {
     pub(super) definition_levels: &'a [u8],
     pub(super) values: &'a [u8],
     pub(super) encoding: Encoding,
+}
+
+impl DataPage<'_> {
+    /// Whether levels are more than a fifth of it, so that version 1, which compresses them, is smaller: files of `sparse`
+    /// are by a fifth. Version 1 does not have DELTA_BYTE_ARRAY.
+    fn has_many_levels(&self) -> bool {
+        let levels = self.repetition_levels.len() + self.definition_levels.len();
+        levels * 4 > self.values.len().max(256) && self.encoding != Encoding::DELTA_BYTE_ARRAY
+    }
 }
 
 /// The pages of a column chunk, one after the other.
@@ -72,7 +101,7 @@ impl Pages {
         page: &DataPage<'_>,
         compressor: &mut PageCompressor,
     ) -> Result<PageWriteSpec> {
-        if self.profile.has_old_pages() {
+        if self.profile.has_old_pages() || page.has_many_levels() {
             return self.old_data(page, compressor);
         }
         let mut buffer = std::mem::take(&mut compressor.page);
