@@ -43,7 +43,7 @@ async fn main() {
         "| latency | service | best fixed | its pages/s | adaptive pages/s | of best | limit reached | refused/s |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for latency in [5, 20, 50] {
+    for latency in [5, 20, 50, 100] {
         for service in [Service::Unlimited, Service::Places(places), Service::PerSecond(hidden)] {
             let stage = Stage::start(latency, service).await;
             let mut best = (0, 0.0);

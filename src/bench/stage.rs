@@ -37,6 +37,10 @@ pub enum Stage {
     Md5Crate,
     /// Parquet to BatchWriteRow bodies with their MD5s: all that a restore computes.
     Restore,
+    /// Stream records to record batches, with their record-sum.
+    DecodeRecords,
+    /// Record batches of Stream records to Parquet.
+    EncodeRecords,
 }
 
 impl Stage {
@@ -60,6 +64,8 @@ impl Stage {
             Stage::Md5 => "MD5 of the bodies, side by side",
             Stage::Md5Crate => "MD5 of the bodies, md-5 crate",
             Stage::Restore => "restore: Parquet to bodies with MD5",
+            Stage::DecodeRecords => "decode Stream records",
+            Stage::EncodeRecords => "encode Stream records to Parquet",
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Output;
 use crate::bench::{
     DATA_SETS, DataSet, Forward, Measured, Measurements, Pages, PeerTime, Stage, Target, Verdict, backward,
-    forward, read_figures, read_peer_times, targets,
+    forward, read_figures, read_peer_times, records, targets,
 };
 use crate::error::Context as _;
 use crate::{Error, Kind, Result};
@@ -61,8 +61,12 @@ fn measure(args: &BenchArgs, output: Output) -> Result<()> {
         let pages = Pages::of_set(set, args.scale)?;
         let there = forward(&pages, args.rounds.into())?;
         let back = backward(&there.plan, &there.file, args.rounds.into())?;
+        let of_records = match set.name {
+            "iot" => records(&pages, &there.plan, args.rounds.into())?,
+            _ => Measured::default(),
+        };
         if !output.json {
-            print_stages(&pages, &there, &back);
+            print_stages(&pages, &there, &back, &of_records);
         }
         measurements.forward.insert(set.name, there);
         measurements.backward.insert(set.name, back);
@@ -98,13 +102,13 @@ fn scale(text: &str) -> std::result::Result<f64, String> {
     (scale > 0.0 && scale <= 100.0).then_some(scale).ok_or_else(|| "it goes from 0 to 100".to_owned())
 }
 
-fn print_stages(pages: &Pages, there: &Forward, back: &Measured) {
+fn print_stages(pages: &Pages, there: &Forward, back: &Measured, of_records: &Measured) {
     let megabytes = pages.bytes() as f64 / 1e6;
     println!("\n{}", pages.describe());
     println!("| {:<38} | {:>8} | {:>6} | {:>8} | {:>6} |", "stage", "ms CPU", "ms/MB", "M rows/s", "copies");
     println!("|---|---|---|---|---|");
     let copy = there.measured.milliseconds(Stage::Copy).unwrap_or(f64::NAN);
-    let measured = there.measured.clone().and(back.clone());
+    let measured = there.measured.clone().and(back.clone()).and(of_records.clone());
     for stage in measured.stages() {
         let Some(milliseconds) = measured.milliseconds(stage) else { continue };
         println!(

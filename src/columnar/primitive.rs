@@ -31,7 +31,7 @@ impl<T: ArrowPrimitiveType> Default for PrimitiveColumn<T> {
 
 impl<T: ArrowPrimitiveType> PrimitiveColumn<T> {
     /// Puts `value` into `row`; rows before it that were skipped become null. Rows only go up.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, row: usize, value: T::Native) {
         if let Some(list) = &mut self.list {
             list.push(row);

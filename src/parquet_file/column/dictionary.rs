@@ -74,7 +74,24 @@ impl Dictionary {
     #[inline]
     pub(super) fn word(&mut self, word: i64) -> u32 {
         let bytes = word.to_le_bytes();
-        self.find(word_hash(&bytes), &bytes, 0).index
+        let hash = word_hash(&bytes);
+        let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
+        let mut at = hash as usize & mask;
+        loop {
+            match self.slots[at] {
+                (_, 0) => return self.insert(at, tag, &bytes, 0).index,
+                (other, index) if other == tag && self.word_at(index as usize - 1) == Some(&bytes) => {
+                    return index - 1;
+                }
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    /// Of a dictionary of words.
+    #[inline]
+    fn word_at(&self, index: usize) -> Option<&[u8; 8]> {
+        self.page.as_chunks().0.get(index)
     }
 
     /// The index of a string or binary in `column_page`.

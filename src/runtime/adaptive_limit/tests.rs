@@ -92,7 +92,7 @@ impl Simulation {
 
 #[test]
 fn the_limit_climbs_to_what_the_service_can_do_at_once_and_not_far_beyond() {
-    for latency_ms in [5, 20, 50] {
+    for latency_ms in [5, 20, 50, 100] {
         for at_once in [1, 3, 10, 40, 150] {
             let mut simulation = Simulation::new(Service::new(latency_ms, at_once));
             simulation.run(latency_ms as f64 * 0.4);

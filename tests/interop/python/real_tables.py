@@ -59,9 +59,20 @@ def weather_backed_up_in_many_files_on_the_local_disk_is_the_csv_in_every_engine
     check(nycflights.WEATHER, local)
 
 
+def weather_in_every_encoding_profile_is_the_csv_in_every_engine():
+    sizes = {}
+    for profile in ["fast", "balanced", "smallest", "compatible"]:
+        local = os.path.join(directory.name, profile)
+        summary = vault.backup("weather", local, "--encoding-profile", profile)
+        sizes[profile] = summary["totals"]["stored_bytes"]
+        check(nycflights.WEATHER, local)
+    assert sizes["smallest"] <= sizes["balanced"] <= sizes["compatible"], sizes
+
+
 if __name__ == "__main__":
     sandbox.run([
         weather_backed_up_to_oss_is_the_csv_in_every_engine,
         weather_backed_up_in_many_files_on_the_local_disk_is_the_csv_in_every_engine,
+        weather_in_every_encoding_profile_is_the_csv_in_every_engine,
         flights_backed_up_to_oss_are_the_csv_in_every_engine,
     ])
