@@ -143,6 +143,11 @@ impl<'a> CellSink<'a> for Cells<'a> {
         assert!(self.0.last().is_none_or(|(last, ..)| *last < index), "indices ascend");
         self.0.push((index, payload, timestamp));
     }
+
+    fn end(&mut self, cells: usize, _: usize, timestamp: i64) {
+        assert_eq!(self.0.len(), cells);
+        assert!(self.0.iter().all(|(.., of_cell)| *of_cell == timestamp), "one timestamp");
+    }
 }
 
 /// Every row up to the first error, and that.

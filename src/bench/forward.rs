@@ -98,6 +98,8 @@ impl<'a> CellSink<'a> for Seen {
         self.0 += 1;
         black_box((index, payload, timestamp));
     }
+
+    fn end(&mut self, _: usize, _: usize, _: i64) {}
 }
 
 fn decode(pages: &Pages, rows: BatchBuilder) -> Result<()> {

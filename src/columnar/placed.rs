@@ -17,15 +17,15 @@ pub struct PlacedCells {
     pub(super) columns: Vec<PlacedColumn>,
     /// The row that cells are put into.
     row: usize,
-    /// What the cells of that row add up to.
+    /// There are cells of that row in columns.
+    is_begun: bool,
+    /// How many it has and how many bytes they are, once it is known to be as expected.
     cell_count: usize,
     data_size: u64,
     /// Cells are hashed.
     sums: bool,
     sum: u128,
     timestamp: i64,
-    /// Columns from here on have no cell of that row.
-    end: usize,
     /// The cells were expected by a builder of another plan.
     misplaced: bool,
 }
@@ -35,8 +35,6 @@ pub(super) struct PlacedColumn {
     pub(super) values: TypedColumn,
     /// For the row-sum.
     seed: u64,
-    /// Bytes of the name and the timestamp, by the service's data-size rule.
-    size: u64,
 }
 
 impl PlacedCells {
@@ -54,7 +52,6 @@ impl PlacedCells {
         let columns = attributes().map(|(name, value_type)| PlacedColumn {
             values: TypedColumn::of(value_type),
             seed: RowHasher::column_seed(name, value_type),
-            size: name.len() as u64 + 8,
         });
         PlacedCells {
             expected: Arc::new(ExpectedCells::new(key, attributes())),
@@ -65,7 +62,7 @@ impl PlacedCells {
             sums,
             sum: 0,
             timestamp: 0,
-            end: 0,
+            is_begun: false,
             misplaced: false,
         }
     }
@@ -73,13 +70,13 @@ impl PlacedCells {
     /// Goes on at `row`; what the cells put so far add up to does not matter any more.
     fn start_row(&mut self, row: usize) {
         self.row = row;
-        (self.cell_count, self.data_size, self.sum, self.end) = (0, 0, 0, 0);
-        self.misplaced = false;
+        (self.cell_count, self.data_size, self.sum) = (0, 0, 0);
+        (self.is_begun, self.misplaced) = (false, false);
     }
 
     #[cold]
     fn take_back(&mut self) {
-        for column in &mut self.columns[..self.end] {
+        for column in &mut self.columns {
             column.values.truncate(self.row);
         }
         self.start_row(self.row);
@@ -89,14 +86,14 @@ impl PlacedCells {
 impl<'a> CellSink<'a> for PlacedCells {
     #[inline(always)]
     fn clear(&mut self) {
-        if self.cell_count > 0 {
+        if self.is_begun {
             self.take_back();
         }
     }
 
     #[inline(always)]
     fn put(&mut self, index: usize, payload: Payload<'a>, timestamp: i64) {
-        self.cell_count += 1;
+        self.is_begun = true;
         let Some(column) = self.columns.get_mut(index) else {
             self.misplaced = true;
             return;
@@ -112,16 +109,14 @@ impl<'a> CellSink<'a> for PlacedCells {
             };
             self.sum = self.sum.wrapping_add(hash);
         }
-        self.data_size += column.size
-            + match payload {
-                Payload::Integer(_) | Payload::Double(_) => 8,
-                Payload::Boolean(_) => 1,
-                Payload::String(text) => text.len() as u64,
-                Payload::Binary(bytes) => bytes.len() as u64,
-            };
-        self.misplaced |= !column.values.push_payload(self.row, payload);
-        self.timestamp = timestamp;
-        self.end = index + 1;
+        if !column.values.push_payload(self.row, payload) {
+            self.misplaced = true;
+        }
+    }
+
+    #[inline(always)]
+    fn end(&mut self, cells: usize, data_size: usize, timestamp: i64) {
+        (self.cell_count, self.data_size, self.timestamp) = (cells, data_size as u64, timestamp);
     }
 }
 

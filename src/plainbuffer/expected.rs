@@ -38,6 +38,10 @@ pub trait CellSink<'a> {
     /// The next cell: the index of its [`ExpectedCells`] entry, which ascends, its value, and the timestamp of the row,
     /// in milliseconds since 1970 UTC.
     fn put(&mut self, index: usize, payload: Payload<'a>, timestamp: i64);
+
+    /// The row is as expected: it has `cells` cells, one at least, of `data_size` bytes by the service's rule, with that
+    /// `timestamp`.
+    fn end(&mut self, cells: usize, data_size: usize, timestamp: i64);
 }
 
 /// The (name, type) pairs that a row may have.
@@ -71,6 +75,11 @@ const PROBES: usize = 2;
 
 /// `07`, the timestamp, `0A` and the checksum.
 const TAIL: usize = 11;
+
+/// Bytes of a cell that are not data: all but its name, its value and the eight of its timestamp; of a STRING or BINARY the
+/// four of its length are not either.
+const CELL_OVERHEAD: usize = 15;
+const LENGTH_OVERHEAD: usize = 4;
 
 impl ExpectedCells {
     /// Expects rows with the primary key columns `key` and some of `cells`, which ascend by name; one name may stand there
@@ -149,11 +158,13 @@ impl ExpectedCells {
     ) -> Option<&'a [u8]> {
         let (row_crc, rest) = self.key.read(method, rest, key)?;
         let (&ROW_DATA, mut rest) = rest.split_first()? else { return None };
+        let (bytes, mut cells, mut lengths) = (rest.len(), 0, 0);
         let mut row = RowSoFar { method, crc: row_crc, timestamp: None };
         let mut from = 0;
         while rest.first() == Some(&CELL) {
             let (index, cell, value) = self.find(from, rest)?;
             from = cell.next;
+            cells += 1;
             // Each arm knows its type down to the column, and reads as much as it can at once.
             rest = match cell.value_type {
                 ValueType::Integer => {
@@ -181,6 +192,7 @@ impl ExpectedCells {
                     let crc = method.update_within(cell.crc, value.get(5..)?, size + 4);
                     let timestamp = row.end_of_cell(crc, tail)?;
                     sink.put(index, Payload::String(utf8(bytes, size)?), timestamp);
+                    lengths += 1;
                     after
                 }
                 ValueType::Binary => {
@@ -189,15 +201,21 @@ impl ExpectedCells {
                     let crc = method.update_within(cell.crc, value.get(5..)?, size + 4);
                     let timestamp = row.end_of_cell(crc, tail)?;
                     sink.put(index, Payload::Binary(&bytes[..size]), timestamp);
+                    lengths += 1;
                     after
                 }
             };
         }
         // Without a cell there is nothing that the general way would not do as well.
-        row.timestamp?;
+        let (timestamp, _) = row.timestamp?;
         let (&[ROW_CHECKSUM, stored], after) = rest.split_first_chunk::<2>()? else { return None };
         // The zero says that there is no delete marker.
-        (!method.differ(stored, crc8::update_byte(row.crc, 0))).then_some(after)
+        if method.differ(stored, crc8::update_byte(row.crc, 0)) {
+            return None;
+        }
+        let data_size = bytes - rest.len() - cells * CELL_OVERHEAD - lengths * LENGTH_OVERHEAD;
+        sink.end(cells, data_size, i64::from_le_bytes(timestamp));
+        Some(after)
     }
 
     /// The entry at `from` or later that the cell at the start of `rest` has, and what follows its head.
