@@ -96,14 +96,17 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         self.list = RowList::for_column_with(count, rows);
         let mut next_offsets = Vec::with_capacity(if self.list.is_some() { count + 1 } else { rows + 1 });
         next_offsets.push(0);
-        // Checks that they start at 0 and only grow.
-        let offsets = OffsetBuffer::new(std::mem::replace(&mut self.offsets, next_offsets).into());
+        let offsets = std::mem::replace(&mut self.offsets, next_offsets).into();
         let room = self.data.len();
         let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
-        // SAFETY: the last offset is the length of the data, there are `rows` values and as many validity bits; `data` is
-        // values of the native type end to end, with an offset at every end and nowhere else, so that each slot of a
-        // STRING column is UTF-8. Checking that again took a third of the decoding of Chinese text.
-        Arc::new(unsafe { GenericByteArray::<T>::new_unchecked(offsets, data.into(), nulls) })
+        // SAFETY: the offsets start at 0 and are what the length of `data` was, one value later each; the last one is that
+        // length. There are `rows` values and as many validity bits. `data` is values of the native type end to end, with an
+        // offset at every end and nowhere else, so that each slot of a STRING column is UTF-8. Checking all that again took
+        // a third of the decoding of Chinese text.
+        Arc::new(unsafe {
+            let offsets = OffsetBuffer::new_unchecked(offsets);
+            GenericByteArray::<T>::new_unchecked(offsets, data.into(), nulls)
+        })
     }
 }
 

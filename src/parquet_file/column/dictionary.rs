@@ -100,7 +100,7 @@ impl Dictionary {
         // Runs are common, in keys above all.
         if let Some(entry) = self.entries.get(self.last as usize)
             && entry.seen_in == column_page
-            && self.value(self.last as usize) == bytes
+            && equal(self.value(self.last as usize), bytes)
         {
             return Found { index: self.last, is_new_in_page: false };
         }
@@ -116,7 +116,7 @@ impl Dictionary {
         loop {
             match self.slots[at] {
                 (_, 0) => return self.insert(at, tag, bytes, column_page),
-                (other, index) if other == tag && self.value(index as usize - 1) == bytes => {
+                (other, index) if other == tag && equal(self.value(index as usize - 1), bytes) => {
                     let entry = &mut self.entries[index as usize - 1];
                     let is_new_in_page = std::mem::replace(&mut entry.seen_in, column_page) != column_page;
                     return Found { index: index - 1, is_new_in_page };
@@ -168,6 +168,19 @@ impl Dictionary {
             self.slots[at] = ((hash >> 32) as u32, index as u32 + 1);
         }
     }
+}
+
+/// Whether two values are the same; short ones without a call.
+#[inline(always)]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    let ends_8 = || (a.first_chunk::<8>() == b.first_chunk()) & (a.last_chunk::<8>() == b.last_chunk());
+    let ends_4 = || (a.first_chunk::<4>() == b.first_chunk()) & (a.last_chunk::<4>() == b.last_chunk());
+    a.len() == b.len()
+        && match a.len() {
+            4..=7 => ends_4(),
+            8..=16 => ends_8(),
+            _ => a == b,
+        }
 }
 
 /// Of eight bytes.
