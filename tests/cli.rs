@@ -2,6 +2,7 @@
 
 mod stage;
 
+use serde_json::{Value, json};
 use stage::{On, Stage, finish};
 
 /// Replaces what differs from run to run.
@@ -166,4 +167,32 @@ async fn the_demo_proves_its_tables_and_restores_one_to_two_moments() {
     assert!(chapters[0]["tampered"]["column"].is_string(), "{chapters}");
     assert_eq!(told, [(&3000.into(), &true.into()), (&500.into(), &true.into())]);
     assert_eq!((&story["before"]["rows"], &story["after"]["rows"]), (&3000.into(), &2700.into()), "{story}");
+}
+
+#[tokio::test]
+async fn bench_measures_a_small_set_and_gives_its_pages_to_others() {
+    let stage = Stage::with(On::Disk, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().to_str().unwrap();
+    let ended = stage.run(&["bench", "--sets", "versions", "--scale", "0.01", "--dump", pages]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let contents: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("versions.json")).unwrap()).unwrap();
+    assert_eq!((&contents["rows"], &contents["pages"]), (&json!(500), &json!(1)));
+    assert_eq!(contents["primary_key"], json!([["device", "STRING"], ["time", "INTEGER"]]));
+    let written = std::fs::metadata(folder.path().join("versions.pages")).unwrap().len();
+    assert_eq!(Some(written), contents["bytes"].as_u64().map(|bytes| bytes + 4));
+
+    let ended = stage.run(&["bench", "--sets", "iot", "--scale", "0.01", "--rounds", "1", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(told["sets"].as_array().map(Vec::len), Some(1));
+    let times = told["sets"][0]["cpu_ms"].as_object().unwrap();
+    assert!(times.len() >= 16 && times.values().all(|time| time.as_f64() > Some(0.0)), "{times:?}");
+    let measured = told["targets"].as_array().unwrap().iter().filter(|target| !target["measured"].is_null());
+    assert!(measured.count() >= 5, "those of iot that need no other program");
+
+    let ended = stage.run(&["bench", "--sets", "small"]).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("iot, wide, fat, sparse, mixed, versions, cjk"), "{}", ended.stderr);
 }

@@ -15,10 +15,11 @@ use crate::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Everything runs on one thread, on tables that are generated in memory; nothing is sent or stored. Compare figures\n\
-    of one run with each other: other work on the machine moves them all.\n\n\
+    after_help = "Everything runs on one thread, on tables that are generated in memory; nothing is sent or stored.\n\
+    Compare figures of one run with each other: other work on the machine moves them all.\n\n\
     Examples:\n  otsvault bench\n  otsvault bench --sets iot,fat --rounds 9\n  \
-    otsvault bench --dump pages && benches/peers/run pages > peers.jsonl && otsvault bench --peers peers.jsonl"
+    otsvault bench --dump pages && benches/peers/run pages > peers.jsonl\n  \
+    otsvault bench --peers peers.jsonl"
 )]
 pub(super) struct BenchArgs {
     /// Data sets: iot, wide, fat, sparse, mixed, versions, cjk; by default all
