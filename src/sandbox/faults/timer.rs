@@ -1,4 +1,4 @@
-//! Waits that end when they should: 0.1 ms late at most on a machine with a core to spare.
+//! Waits that end when they should: about 0.1 ms late on a machine with a core to spare.
 //!
 //! The runtime's own timer counts whole milliseconds and rounds up, which is 5 % of a latency of 20 ms. Here one thread
 //! sleeps until the earliest wait is over and wakes its task; it spins for none.
