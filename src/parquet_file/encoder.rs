@@ -178,9 +178,11 @@ impl FileEncoder {
 
     /// Chooses the encoding of later row groups again where values are no longer what they were.
     fn follow_drift(&mut self, batch: &RecordBatch) -> Result<()> {
+        // One at a time, for the memory that a sample takes.
+        let mut may_begin = !self.drift.iter().any(|(_, drift)| drift.is_sampling());
         let watched = self.columns.iter_mut().zip(&mut self.drift).zip(batch.columns());
         for ((chunk, (column, drift)), array) in watched {
-            let Some(sample) = drift.values(array) else { continue };
+            let Some(sample) = drift.values(array, &mut may_begin) else { continue };
             let leaf = chunk.descriptor();
             if let Some(best) = best_encoding(column, &sample, leaf, &self.settings, &mut self.compressor)? {
                 chunk.encode_next_as(best);
