@@ -107,20 +107,9 @@ fn decode(pages: &Pages, rows: BatchBuilder) -> Result<()> {
 }
 
 fn decode_unchecked(pages: &Pages, plan: &Arc<ColumnPlan>) -> Result<()> {
-    let mut rows = BatchBuilder::unsummed(plan.clone());
+    let rows = BatchBuilder::unsummed(plan.clone());
     let expected = (*rows.expected()).clone().without_checksums();
-    for body in &pages.bodies {
-        let mut reader = RowReader::new(body).map_err(bad_page)?;
-        let mut row = Row::default();
-        while reader.next_row_expecting(&expected, &mut row, rows.placed_cells()).map_err(bad_page)? {
-            rows.append_read(&row)?;
-            if rows.bytes() >= BATCH_BYTES {
-                black_box(rows.finish()?.record_batch);
-            }
-        }
-    }
-    black_box(rows.finish()?.record_batch);
-    Ok(())
+    pages.each_batch_expecting(&expected, rows, BATCH_BYTES, |batch| _ = black_box(batch))
 }
 
 fn encode(plan: &ColumnPlan, batches: &[RecordBatch], settings: &WriterSettings) -> Result<Vec<Bytes>> {

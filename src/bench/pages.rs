@@ -16,7 +16,7 @@ use crate::columnar::{BatchBuilder, ColumnPlan, Sample};
 use crate::error::{Context, Error, Kind, Result};
 use crate::model::{Cell, PrimaryKeyValue, Row, Value};
 use crate::parquet_file::{WriterSettings, choose_encodings};
-use crate::plainbuffer::{RowReader, write_header, write_row};
+use crate::plainbuffer::{ExpectedCells, RowReader, write_header, write_row};
 use crate::sandbox::table_store::GeneratedTable;
 
 /// Rows of a page, at most (service limit).
@@ -125,8 +125,9 @@ impl Pages {
         }
         let plan = sample.plan(&definition.primary_key, &definition.defined_columns)?;
         let mut rows = BatchBuilder::unsummed(Arc::new(plan.clone()));
+        let expected = rows.expected();
         for body in sampled() {
-            each_batch_of(body, &mut rows, usize::MAX, &mut |_| {})?;
+            each_batch_of(body, &expected, &mut rows, usize::MAX, &mut |_| {})?;
         }
         choose_encodings(&[rows.finish()?.record_batch], &plan, settings)
     }
@@ -137,12 +138,27 @@ impl Pages {
     /// None for pages made here and a builder of their plan.
     pub fn each_batch(
         &self,
+        rows: BatchBuilder,
+        batch_bytes: usize,
+        visit: impl FnMut(RecordBatch),
+    ) -> Result<()> {
+        let expected = rows.expected();
+        self.each_batch_expecting(&expected, rows, batch_bytes, visit)
+    }
+
+    /// The same with cells that `rows` expects, but read in another way.
+    ///
+    /// # Errors
+    /// As [`Pages::each_batch`].
+    pub fn each_batch_expecting(
+        &self,
+        expected: &ExpectedCells,
         mut rows: BatchBuilder,
         batch_bytes: usize,
         mut visit: impl FnMut(RecordBatch),
     ) -> Result<()> {
         for body in &self.bodies {
-            each_batch_of(body, &mut rows, batch_bytes, &mut visit)?;
+            each_batch_of(body, expected, &mut rows, batch_bytes, &mut visit)?;
         }
         visit(rows.finish()?.record_batch);
         Ok(())
@@ -198,15 +214,15 @@ fn each_row_of(body: &[u8], mut visit: impl FnMut(&Row<'_>)) -> Result<()> {
 
 fn each_batch_of(
     body: &[u8],
+    expected: &ExpectedCells,
     rows: &mut BatchBuilder,
     batch_bytes: usize,
     visit: &mut impl FnMut(RecordBatch),
 ) -> Result<()> {
     let doing = "read a page";
-    let expected = rows.expected();
     let mut reader = RowReader::new(body).doing(Kind::Internal, doing)?;
     let mut row = Row::default();
-    while reader.next_row_expecting(&expected, &mut row, rows.placed_cells()).doing(Kind::Internal, doing)? {
+    while reader.next_row_expecting(expected, &mut row, rows.placed_cells()).doing(Kind::Internal, doing)? {
         rows.append_read(&row)?;
         if rows.bytes() >= batch_bytes {
             visit(rows.finish()?.record_batch);

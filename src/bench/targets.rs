@@ -138,6 +138,20 @@ pub fn targets(measurements: &Measurements) -> Vec<Target> {
         let what = format!("{peer} to Parquet / our pipeline, CPU, {set}");
         targets.push(Target::at_least(what, gate, ambition, measured).digits(1));
     }
+    for set in SETS {
+        let apart = [Stage::ReadParquet, Stage::EncodeRows];
+        let whole =
+            measurements.backward.get(set).and_then(|back| back.ratio(Stage::ReadAndEncodeRows, &apart));
+        let what = format!("reading Parquet and encoding rows apart / in one pass, {set}");
+        targets.push(Target::at_least(what, 0.9, 1.0, whole.map(|ratio| 1.0 / ratio)));
+    }
+    let what = "restore of `iot` / the same with the MD5s of the md-5 crate";
+    targets.push(Target::at_most(
+        what,
+        0.75,
+        0.6,
+        measurements.backward.get("iot").and_then(hashed_side_by_side),
+    ));
     let restore = measurements.backward.get("iot").and_then(|measured| measured.milliseconds(Stage::Restore));
     let copy = forward("iot").and_then(|forward| forward.measured.milliseconds(Stage::Copy));
     let equivalent = restore.zip(copy).map(|(restore, copy)| restore * REFERENCE_COPY_MS / copy);
@@ -190,6 +204,13 @@ const FIGURES: [(&str, &str, f64, f64, bool, usize); 7] = [
     ("peak-rss-10gbit-mib", "peak resident set in MiB, 32 ranges at 50 ms", 768.0, 512.0, true, 0),
     ("peak-rss-growth-10x", "growth of that peak in % for ten times the rows", 5.0, 5.0, true, 1),
 ];
+
+/// A restore, of what it would take if one body were hashed after the other.
+fn hashed_side_by_side(measured: &Measured) -> Option<f64> {
+    let [whole, hashes, of_crate] =
+        [Stage::Restore, Stage::Md5, Stage::Md5Crate].map(|stage| measured.milliseconds(stage));
+    Some(whole? / (whole? - hashes? + of_crate?))
+}
 
 /// What decoding takes more with checksums than without, of what it takes with them.
 fn checksum_share(forward: Option<&Forward>) -> Option<f64> {
