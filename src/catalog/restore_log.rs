@@ -380,9 +380,13 @@ impl RestoreLog {
         document::overwrite(&*self.store, path, bytes).await
     }
 
-    /// Removes a reject file. One that is gone already is a success.
+    /// Removes a reject file. One that is not there is a success, without the right to delete.
     pub async fn remove_file(&self, path: &Path) -> Result<()> {
-        match self.store.delete(path).await {
+        let removed = match self.store.head(path).await {
+            Ok(_) => self.store.delete(path).await,
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(document::failed("delete", path, error)),
         }

@@ -1,14 +1,16 @@
 //! `otsvault bench`.
 
+mod table;
+
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 
-use super::Output;
+use self::table::{document, peers_table, stages_table, targets_table};
+use super::{Output, print_json, print_line};
 use crate::bench::{
-    DATA_SETS, DataSet, Forward, Measured, Measurements, Pages, PeerTime, Stage, Target, Verdict, backward,
-    forward, read_figures, read_peer_times, records, targets,
+    DATA_SETS, DataSet, Measurements, Pages, backward, forward, read_figures, read_peer_times, records,
+    targets,
 };
 use crate::error::Context as _;
 use crate::{Error, Kind, Result};
@@ -61,26 +63,26 @@ fn measure(args: &BenchArgs, output: Output) -> Result<()> {
     for set in &sets {
         let pages = Pages::of_set(set, args.scale)?;
         let there = forward(&pages, args.rounds.into())?;
-        let back = backward(&there.plan, &there.file, args.rounds.into())?;
-        let of_records = match set.name {
-            "iot" => records(&pages, &there.plan, args.rounds.into())?,
-            _ => Measured::default(),
-        };
+        let mut back = backward(&there.plan, &there.file, args.rounds.into())?;
+        if set.name == "iot" {
+            back = back.and(records(&pages, &there.plan, args.rounds.into())?);
+        }
         if !output.json {
-            print_stages(&pages, &there, &back, &of_records);
+            print_line(&stages_table(&pages, &there, &back))?;
         }
         measurements.forward.insert(set.name, there);
         measurements.backward.insert(set.name, back);
     }
     let targets = targets(&measurements);
     match output.json {
-        true => print_json(&measurements, &targets),
+        true => print_json(&document(&measurements, &targets)),
         false => {
-            print_peers(&measurements.peers);
-            print_targets(&targets);
+            if !measurements.peers.is_empty() {
+                print_line(&peers_table(&measurements.peers))?;
+            }
+            print_line(&targets_table(&targets))
         }
     }
-    Ok(())
 }
 
 fn sets(names: &[String]) -> Result<Vec<DataSet>> {
@@ -101,97 +103,4 @@ fn sets(names: &[String]) -> Result<Vec<DataSet>> {
 fn scale(text: &str) -> std::result::Result<f64, String> {
     let scale: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     (scale > 0.0 && scale <= 100.0).then_some(scale).ok_or_else(|| "it goes from 0 to 100".to_owned())
-}
-
-fn print_stages(pages: &Pages, there: &Forward, back: &Measured, of_records: &Measured) {
-    let megabytes = pages.bytes() as f64 / 1e6;
-    println!("\n{}", pages.describe());
-    println!("| {:<38} | {:>8} | {:>6} | {:>8} | {:>6} |", "stage", "ms CPU", "ms/MB", "M rows/s", "copies");
-    println!("|---|---|---|---|---|");
-    let copy = there.measured.milliseconds(Stage::Copy).unwrap_or(f64::NAN);
-    let measured = there.measured.clone().and(back.clone()).and(of_records.clone());
-    for stage in measured.stages() {
-        let Some(milliseconds) = measured.milliseconds(stage) else { continue };
-        println!(
-            "| {:<38} | {milliseconds:>8.1} | {:>6.2} | {:>8.2} | {:>6.1} |",
-            stage.label(),
-            milliseconds / megabytes,
-            pages.rows as f64 / 1e3 / milliseconds,
-            milliseconds / copy,
-        );
-    }
-    let per_row = |bytes: usize| bytes as f64 / pages.rows as f64;
-    let [zstd_1, zstd_3, zstd_6] = there.bytes.map(per_row);
-    println!(
-        "bytes of Parquet per row: {zstd_1:.2} at zstd 1, {zstd_3:.2} at 3, {zstd_6:.2} at 6; {:.2} by ArrowWriter's defaults at 1",
-        per_row(there.default_bytes),
-    );
-}
-
-fn print_peers(peers: &[PeerTime]) {
-    if peers.is_empty() {
-        return;
-    }
-    println!(
-        "\nOther programs, on the same pages\n| program | set | up to | ms CPU | what it was |\n|---|---|---|---|---|"
-    );
-    for peer in peers {
-        let time = peer.milliseconds().map_or_else(String::new, |time| format!("{time:.0}"));
-        let what =
-            peer.skipped.as_ref().map_or_else(|| peer.note.clone(), |why| format!("not measured: {why}"));
-        println!("| {} | {} | {} | {time} | {what} |", peer.peer, peer.set, peer.stage);
-    }
-}
-
-fn print_targets(targets: &[Target]) {
-    println!(
-        "\nTargets\n| {:<86} | {:>6} | {:>8} | {:>8} | {:<12} |",
-        "what", "gate", "ambition", "measured", "met"
-    );
-    println!("|---|---|---|---|---|");
-    for target in targets {
-        let measured = target.measured.map_or_else(String::new, |value| format!("{value:.*}", target.digits));
-        let sign = if target.at_most { "<=" } else { ">=" };
-        println!(
-            "| {:<86} | {sign}{:>4} | {:>8} | {measured:>8} | {:<12} |",
-            target.what,
-            target.gate,
-            target.ambition,
-            target.verdict().label(),
-        );
-    }
-    let count = |verdict| targets.iter().filter(|target| target.verdict() == verdict).count();
-    println!(
-        "{} at the ambition, {} within the gate, {} missed, {} not measured in this run",
-        count(Verdict::Ambition),
-        count(Verdict::Gate),
-        count(Verdict::Missed),
-        count(Verdict::NotMeasured),
-    );
-}
-
-fn print_json(measurements: &Measurements, targets: &[Target]) {
-    let stages = |measured: &Measured| -> serde_json::Map<String, serde_json::Value> {
-        let times = measured
-            .stages()
-            .filter_map(|stage| Some((stage.label().to_owned(), json!(measured.milliseconds(stage)?))));
-        times.collect()
-    };
-    let sets: Vec<_> = measurements
-        .forward
-        .iter()
-        .map(|(set, there)| {
-            let back = measurements.backward.get(set).map(&stages).unwrap_or_default();
-            json!({ "set": set, "cpu_ms": stages(&there.measured).into_iter().chain(back).collect::<serde_json::Map<_, _>>(),
-                "parquet_bytes_at_zstd_1_3_6": there.bytes, "arrow_writer_default_bytes": there.default_bytes })
-        })
-        .collect();
-    let targets: Vec<_> = targets
-        .iter()
-        .map(|target| {
-            json!({ "what": target.what, "gate": target.gate, "ambition": target.ambition, "at_most": target.at_most,
-                "measured": target.measured, "met": target.verdict().label() })
-        })
-        .collect();
-    println!("{}", json!({ "sets": sets, "targets": targets }));
 }

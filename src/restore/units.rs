@@ -263,8 +263,9 @@ async fn end_unit(work: &Work, unit: UnitId, mut sent: SentUnit) -> Result<RowCo
         total += RowCounts { rejected: 0, ambiguous: 0, ..*before };
     }
     work.log.done(&DoneUnit { unit, rows: total }).await?;
-    if retry.is_some() && rows.rejected == 0 {
-        // After the log says so: a reject file too many does no harm.
+    if (work.resumed || retry.is_some()) && rows.rejected == 0 {
+        // One from before, of an attempt that ended between it and the log. After the log says so: a reject file too many
+        // does no harm.
         work.log.remove_file(&path).await?;
     }
     work.writer.progress.unit();

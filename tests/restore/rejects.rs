@@ -120,6 +120,23 @@ async fn too_many_errors_stop_the_restore_which_can_go_on() {
 }
 
 #[tokio::test]
+async fn a_reject_file_of_an_attempt_that_ended_before_its_log_does_not_outlive_the_next() {
+    let play = Play::of(On::Oss, "t=iot:rows=500,seed=5").await;
+    let rows = |action| Rule::new(action).on(Service::TableStore, "BatchWriteRow/row").when(When::Every(10));
+    play.stage.fault(rows(Action::error(403, "OTSInvalidPK", "No.")));
+    play.stage.fault(
+        Rule::new(Action::error(403, "AccessDenied", "No.")).on(Service::Oss, "PutObject").key("/done/"),
+    );
+    play.restore("t", "copy", &all_errors()).await.unwrap_err();
+    assert!(!rejected(&play).await.is_empty(), "written before the log");
+    play.stage.sandbox.faults().clear();
+    let all = play.restore("t", "copy", &all_errors()).await.unwrap();
+    assert_eq!((all.rows.all(), all.rows.rejected), (500, 0));
+    assert_eq!(rejected(&play).await, [], "they are in the table now");
+    play.assert_same("t", "copy");
+}
+
+#[tokio::test]
 async fn a_row_that_spoils_its_request_is_found_among_the_others() {
     let play = Play::empty(On::Disk).await;
     // One request. Nine halvings, the first included, leave one row of 200.
