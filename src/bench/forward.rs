@@ -54,6 +54,7 @@ pub fn forward(pages: &Pages, rounds: usize) -> Result<Forward> {
             }
         })
         .stage(Stage::Walk, || walk(pages, plan_))
+        .unmeasured(|| decode(pages, BatchBuilder::unsummed(plan_.clone())))
         .stage(Stage::DecodeUnchecked, || decode_unchecked(pages, plan_))
         .stage(Stage::Decode, || decode(pages, BatchBuilder::unsummed(plan_.clone())))
         .stage(Stage::DecodeAndSum, || decode(pages, BatchBuilder::new(plan_.clone())))

@@ -11,13 +11,28 @@ use super::Stage;
 /// Work to measure, in the order in which it is done in every round.
 #[derive(Default)]
 pub struct Turns<'a> {
-    stages: Vec<(Stage, Box<dyn FnMut() + 'a>)>,
+    turns: Vec<Turn<'a>>,
+}
+
+struct Turn<'a> {
+    /// `None` is not measured.
+    stage: Option<Stage>,
+    work: Box<dyn FnMut() + 'a>,
 }
 
 impl<'a> Turns<'a> {
     /// Adds a stage; what its work returns is dropped within its time.
-    pub fn stage<T>(mut self, stage: Stage, mut work: impl FnMut() -> T + 'a) -> Turns<'a> {
-        self.stages.push((stage, Box::new(move || drop(black_box(work())))));
+    pub fn stage<T>(self, stage: Stage, work: impl FnMut() -> T + 'a) -> Turns<'a> {
+        self.push(Some(stage), work)
+    }
+
+    /// Adds work that is not measured, so that the stage behind it does not pay for what the one before did to the memory.
+    pub fn unmeasured<T>(self, work: impl FnMut() -> T + 'a) -> Turns<'a> {
+        self.push(None, work)
+    }
+
+    fn push<T>(mut self, stage: Option<Stage>, mut work: impl FnMut() -> T + 'a) -> Turns<'a> {
+        self.turns.push(Turn { stage, work: Box::new(move || drop(black_box(work()))) });
         self
     }
 
@@ -25,11 +40,11 @@ impl<'a> Turns<'a> {
     pub fn run(mut self, rounds: usize) -> Measured {
         let mut measured = Measured::default();
         for round in 0..=rounds {
-            for (stage, work) in &mut self.stages {
+            for Turn { stage, work } in &mut self.turns {
                 let began = cpu_time();
                 work();
                 let milliseconds = (cpu_time() - began).as_secs_f64() * 1e3;
-                if round > 0 {
+                if let (Some(stage), 1..) = (stage, round) {
                     measured.milliseconds.entry(*stage).or_default().push(milliseconds);
                 }
             }
@@ -92,9 +107,10 @@ mod tests {
         let order = std::cell::RefCell::new(Vec::new());
         let measured = Turns::default()
             .stage(Stage::Copy, || order.borrow_mut().push(Stage::Copy))
+            .unmeasured(|| order.borrow_mut().push(Stage::Walk))
             .stage(Stage::Decode, || order.borrow_mut().push(Stage::Decode))
             .run(2);
-        assert_eq!(order.into_inner(), [Stage::Copy, Stage::Decode].repeat(3));
+        assert_eq!(order.into_inner(), [Stage::Copy, Stage::Walk, Stage::Decode].repeat(3));
         assert_eq!(measured.milliseconds[&Stage::Copy].len(), 2);
         assert_eq!(measured.stages().collect::<Vec<_>>(), [Stage::Copy, Stage::Decode]);
     }
