@@ -88,6 +88,8 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
                 if self.offsets.len() < rows + 1 {
                     self.fill(rows);
                 }
+                // Of a row that was not counted.
+                self.truncate(rows);
                 let nulls = self.validity.finish(rows);
                 let count = rows - nulls.as_ref().map_or(0, NullBuffer::null_count);
                 (nulls, count)
@@ -99,6 +101,10 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         let offsets = std::mem::replace(&mut self.offsets, next_offsets).into();
         let room = self.data.len();
         let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
+        assert!(
+            i32::try_from(data.len()).is_ok(),
+            "the builder refuses rows far below what an offset can count"
+        );
         // SAFETY: the offsets start at 0 and are what the length of `data` was, one value later each; the last one is that
         // length. There are `rows` values and as many validity bits. `data` is values of the native type end to end, with an
         // offset at every end and nowhere else, so that each slot of a STRING column is UTF-8. Checking all that again took

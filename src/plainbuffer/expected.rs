@@ -250,22 +250,22 @@ impl ExpectedCells {
 
 impl Expected {
     fn new(name: &str, value_type: ValueType) -> Expected {
-        let mut head = vec![CELL, CELL_NAME];
-        head.extend_from_slice(&(name.len() as u32).to_le_bytes());
-        head.extend_from_slice(name.as_bytes());
-        head.push(CELL_VALUE);
-        let size: u32 = match value_type {
-            ValueType::Integer | ValueType::Double => 9,
-            ValueType::Boolean => 2,
-            ValueType::String | ValueType::Binary => 0,
+        let code = value_type.code();
+        let fixed = match value_type {
+            ValueType::Integer | ValueType::Double => Some((9, code)),
+            ValueType::Boolean => Some((2, code)),
+            ValueType::String | ValueType::Binary => None,
         };
-        if size > 0 {
-            head.extend_from_slice(&size.to_le_bytes());
-            head.push(value_type.code());
-        }
-        let crc = crc8::update_byte(crc8::update(0, name.as_bytes()), value_type.code());
+        let crc = crc8::update_byte(crc8::update(0, name.as_bytes()), code);
         let crc_before_8 = crc8::append_8(crc, 0);
-        Expected { name: name.into(), value_type, head: CellHead::new(head), crc, crc_before_8, next: 0 }
+        Expected {
+            name: name.into(),
+            value_type,
+            head: CellHead::of(name, fixed),
+            crc,
+            crc_before_8,
+            next: 0,
+        }
     }
 }
 

@@ -79,22 +79,14 @@ impl ExpectedKey {
 
 impl Column {
     fn new(name: &str, column_type: PrimaryKeyType) -> Column {
-        let (code, size) = match column_type {
-            PrimaryKeyType::Integer => (ValueType::Integer.code(), Some(9_u32)),
+        let (code, fixed) = match column_type {
+            PrimaryKeyType::Integer => (ValueType::Integer.code(), Some((9, ValueType::Integer.code()))),
             PrimaryKeyType::String => (ValueType::String.code(), None),
             PrimaryKeyType::Binary => (ValueType::Binary.code(), None),
         };
-        let mut head = vec![CELL, CELL_NAME];
-        head.extend_from_slice(&(name.len() as u32).to_le_bytes());
-        head.extend_from_slice(name.as_bytes());
-        head.push(CELL_VALUE);
-        if let Some(size) = size {
-            head.extend_from_slice(&size.to_le_bytes());
-            head.push(code);
-        }
         let crc = crc8::update_byte(crc8::update(0, name.as_bytes()), code);
         Column {
-            head: CellHead::new(head),
+            head: CellHead::of(name, fixed),
             name_bytes: name.len(),
             column_type,
             crc,

@@ -1,5 +1,7 @@
 //! The bytes that every cell of one name and type starts with.
 
+use super::wire::*;
+
 /// Bytes compared at once.
 const WIDTH: usize = 32;
 const WORDS: usize = WIDTH / 8;
@@ -17,6 +19,19 @@ pub(super) struct CellHead {
 }
 
 impl CellHead {
+    /// `03 04 length name 05`, and behind it the length and the type code of a value that are always the same.
+    pub(super) fn of(name: &str, fixed: Option<(u32, u8)>) -> CellHead {
+        let mut head = vec![CELL, CELL_NAME];
+        head.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        head.extend_from_slice(name.as_bytes());
+        head.push(CELL_VALUE);
+        if let Some((length, code)) = fixed {
+            head.extend_from_slice(&length.to_le_bytes());
+            head.push(code);
+        }
+        CellHead::new(head)
+    }
+
     pub(super) fn new(bytes: Vec<u8>) -> CellHead {
         let (mut first, mut mask) = ([0; WIDTH], [0; WIDTH]);
         for (index, byte) in bytes.iter().take(WIDTH).enumerate() {
