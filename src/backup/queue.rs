@@ -1,6 +1,9 @@
 //! Who reads what: the splits of a scan, dealt out as contiguous runs, stolen from the back, and cut while they are
 //! read.
 //!
+//! A worker reads neighbouring splits as one range: a page may end one and begin the next, so that the last page of a split
+//! is as full as any other. Whoever takes splits of it moves its end down.
+//!
 //! The one invariant, under one lock: what is queued, what is running from its position on, and what was read tile the key
 //! range. A page counts as read only when [`SplitQueue::accept`] took it, which it does not when a cut has moved the
 //! end of the range below the page's; so no key is read for two files, whoever cuts when.
@@ -28,8 +31,8 @@ const LEAST_SHARE: f64 = 1.0 / 16.0;
 const ESTIMATE_TOLERANCE: u64 = 4;
 
 /// Hands ranges to workers. Each worker starts with a contiguous run of splits, so that its files stay long; one that
-/// has nothing left takes the back half of the longest remaining run; when nothing is queued, it cuts the range with most
-/// left.
+/// has nothing left takes the back half of what somebody has not begun; when every split is begun, it cuts the range with
+/// most left.
 #[derive(Debug)]
 pub(super) struct SplitQueue {
     state: Mutex<State>,
@@ -149,9 +152,9 @@ impl SplitQueue {
         if worker >= self.useful && state.bytes < self.doubtful_bytes {
             return Next::Wait;
         }
-        if let Some(range) = state.take_split(worker) {
-            let (id, weight) = (state.new_id(), state.split_weight);
-            state.start(worker, Running::new(id, range.clone(), weight));
+        if let Some(taken) = state.take_splits(worker) {
+            let range = taken.left();
+            state.start(worker, taken);
             return Next::Range(range);
         }
         match state.candidate() {
@@ -181,16 +184,16 @@ impl SplitQueue {
         if *page_end > running.end {
             return Err(running.end.clone());
         }
-        running.advance(page_end);
+        let passed = running.advance(page_end);
         let end = running.end.clone();
-        let range =
-            RangeProgress { id: running.id, pages: running.pages, share_left: 1.0 - running.share_read() };
+        let range = RangeProgress { id: running.id, pages: running.pages, share_left: running.share_left() };
+        state.share_done += passed.share;
         state.used.pages += 1;
         if busy {
             state.used.pages_all_busy += 1;
             state.used.pages_until_idle = state.used.pages;
         }
-        self.progress.range(range, state.share_read());
+        self.progress.range(range, passed.splits, state.share_read());
         drop(state);
         self.changed.notify_waiters();
         Ok(end)
@@ -208,7 +211,7 @@ impl SplitQueue {
     pub(super) fn finished(&self, worker: usize) {
         let mut state = self.lock();
         if let Some(ended) = state.running.get_mut(worker).and_then(Option::take) {
-            state.share_done += ended.weight;
+            state.share_done += ended.weight();
             self.progress.range_ended(ended.id, state.share_read());
         }
         drop(state);
@@ -235,7 +238,7 @@ impl SplitQueue {
         let running = state.claimed(candidate)?;
         running.claimed = false;
         let (taken, read) = running.cut(at, id)?;
-        let range = KeyRange { start: taken.position.clone(), end: taken.end.clone() };
+        let range = taken.left();
         state.share_done += read;
         state.used.cuts += 1;
         state.start(thief, taken);
@@ -271,17 +274,30 @@ impl SplitQueue {
 }
 
 impl State {
-    fn take_split(&mut self, worker: usize) -> Option<KeyRange> {
-        if let Some(split) = self.runs.get_mut(worker).and_then(VecDeque::pop_front) {
-            return Some(split);
+    /// What `worker` is to read: the neighbours that its run begins with; when it has none, of the back half of what
+    /// somebody has not begun.
+    fn take_splits(&mut self, worker: usize) -> Option<Running> {
+        let id = self.new_id();
+        if self.runs.get(worker).is_none_or(VecDeque::is_empty) {
+            let longest = self.runs.iter_mut().max_by_key(|run| run.len());
+            let holder = self.running.iter_mut().flatten().max_by_key(|running| running.splits_left());
+            let queued = longest.as_ref().map_or(0, |run| run.len());
+            if let Some(holder) = holder.filter(|holder| holder.splits_left() > queued) {
+                return holder.give_splits(id);
+            }
+            let stolen = longest.map(|run| run.split_off(run.len() / 2));
+            if let Some((own, stolen)) = self.runs.get_mut(worker).zip(stolen) {
+                *own = stolen;
+            }
         }
-        let longest = self.runs.iter_mut().max_by_key(|run| run.len())?;
-        let mut stolen = longest.split_off(longest.len() / 2);
-        let split = stolen.pop_front();
-        if let Some(own) = self.runs.get_mut(worker) {
-            *own = stolen;
+        let own = self.runs.get_mut(worker)?;
+        let mut taken = Running::new(id, own.pop_front()?, self.split_weight);
+        while own.front().is_some_and(|next| next.start == taken.end)
+            && let Some(next) = own.pop_front()
+        {
+            taken.extend(next);
         }
-        split
+        Some(taken)
     }
 
     fn start(&mut self, worker: usize, range: Running) {
@@ -300,8 +316,7 @@ impl State {
             .filter(|(_, running)| running.may_be_cut(least))
             .max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)))?;
         running.claimed = true;
-        let left = KeyRange { start: running.position.clone(), end: running.end.clone() };
-        Some(Candidate { holder, id: running.id, left, top: running.top.clone() })
+        Some(Candidate { holder, id: running.id, left: running.left(), top: running.top.clone() })
     }
 
     fn claimed(&mut self, candidate: &Candidate) -> Option<&mut Running> {
@@ -320,8 +335,7 @@ impl State {
     }
 
     fn share_read(&self) -> f64 {
-        let running: f64 =
-            self.running.iter().flatten().map(|running| running.weight * running.share_read()).sum();
+        let running: f64 = self.running.iter().flatten().map(Running::read).sum();
         (self.share_done + running).clamp(0.0, 1.0)
     }
 }
@@ -372,14 +386,33 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_reads_neighbours_one_after_the_other() {
-        let queue = queue(splits(8), 2);
+    fn a_worker_reads_neighbours_as_one_range_and_the_back_half_of_them_can_be_taken() {
+        let queue = queue(splits(16), 2);
         let first = range(queue.next(0)).unwrap();
-        let second = range(queue.next(0)).unwrap();
-        assert_eq!(first.end, second.start);
-        // Worker 1 has splits 4..8; worker 0 has 2 left and then steals the back half of what worker 1 has.
-        assert!([1, 0, 0].into_iter().all(|worker| range(queue.next(worker)).is_some()));
-        assert_eq!(range(queue.next(0)).unwrap(), splits(8)[6]);
+        assert_eq!(first.end, at(8));
+        assert_eq!(queue.accept(0, &at(3), 1), Ok(at(8)), "a page may end splits");
+        // Worker 1 has not come yet: of its eight splits four are taken.
+        queue.accept(0, &at(8), 1).unwrap();
+        queue.finished(0);
+        assert_eq!(range(queue.next(0)).unwrap().start, at(12));
+        assert_eq!(range(queue.next(1)).unwrap(), KeyRange { start: at(8), end: at(12) });
+        // It reads the first of its four and has not begun the others.
+        assert_eq!(queue.accept(1, &at(9), 1), Ok(at(12)));
+        queue.finished(0);
+        assert_eq!(range(queue.next(0)).unwrap(), KeyRange { start: at(11), end: at(12) });
+        assert_eq!(queue.accept(1, &at(12), 1), Err(at(11)));
+    }
+
+    #[test]
+    fn splits_with_a_gap_between_them_are_ranges_of_their_own() {
+        let mut splits = splits(6);
+        splits.remove(2);
+        let queue = queue(splits, 1);
+        let read = std::iter::from_fn(|| {
+            queue.finished(0);
+            range(queue.next(0)).map(|range| range.start)
+        });
+        assert_eq!(read.collect::<Vec<_>>(), [PrimaryKey(vec![KeyPart::InfMin]), at(3)]);
     }
 
     #[test]

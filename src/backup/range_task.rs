@@ -50,7 +50,7 @@ fn most_row_groups(plan: &ColumnPlan) -> usize {
     (MOST_COLUMN_CHUNKS / leaves).clamp(1, MOST_ROW_GROUPS)
 }
 
-/// Pages of one range that may arrive damaged before the run fails.
+/// Pages that may arrive damaged while one file is read before the run fails.
 pub(super) const DAMAGED_PAGES: u32 = 3;
 
 /// What every worker of one run shares.
@@ -101,8 +101,8 @@ impl<'a> RangeTask<'a> {
     }
 
     /// Reads one range, whose `first` page may be there already, to its end, which somebody else may move down meanwhile. When
-    /// it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is given up and its keys are read again, [`DAMAGED_PAGES`] times per range at
-    /// most.
+    /// it begins where the last one ended, the open file goes on. A page that arrived damaged costs the open file: it is
+    /// given up and its keys are read again, [`DAMAGED_PAGES`] times at most before one is closed.
     ///
     /// Returns `false` when a stop was asked for before the end; the open file ends where the last page did.
     pub(super) async fn read(&mut self, range: &KeyRange, mut first: Option<HeldPage>) -> Result<bool> {
@@ -114,6 +114,7 @@ impl<'a> RangeTask<'a> {
         }
         let mut range = range.clone();
         let mut damaged = 0;
+        let mut damaged_from = None;
         loop {
             match self.read_once(&range, first.take()).await? {
                 ReadEnd::Complete => {
@@ -121,8 +122,14 @@ impl<'a> RangeTask<'a> {
                     return Ok(true);
                 }
                 ReadEnd::Stopped => return Ok(false),
-                ReadEnd::Damaged(error) if damaged == DAMAGED_PAGES => return Err(error),
                 ReadEnd::Damaged(error) => {
+                    if damaged_from != self.uncovered_from {
+                        damaged = 0;
+                        damaged_from = self.uncovered_from.clone();
+                    }
+                    if damaged == DAMAGED_PAGES {
+                        return Err(error);
+                    }
                     damaged += 1;
                     tracing::warn!(%error, damaged, "reading the keys of the open file again");
                     range.start = self.uncovered_from.clone().unwrap_or(range.start);

@@ -133,8 +133,9 @@ impl Progress {
         self.splits_total.store(count, Relaxed);
     }
 
-    /// A page of a range was read, and with it this share of everything.
-    pub fn range(&self, range: RangeProgress, share_read: f64) {
+    /// A page of a range was read, and with it so many splits to their ends, and this share of everything.
+    pub fn range(&self, range: RangeProgress, splits: u64, share_read: f64) {
+        self.splits_done.fetch_add(splits, Relaxed);
         let mut scan = self.scan();
         scan.running.insert(range.id, range);
         scan.share_read = share_read;
@@ -145,7 +146,7 @@ impl Progress {
         self.splits_total.fetch_add(1, Relaxed);
     }
 
-    /// A range was read to its end, and with it this share of everything.
+    /// A range was read to its end, and with it its last split and this share of everything.
     pub fn range_ended(&self, id: u64, share_read: f64) {
         self.splits_done.fetch_add(1, Relaxed);
         let mut scan = self.scan();
