@@ -106,7 +106,7 @@ impl ObjectWriter {
             return Ok(());
         }
         self.broken = true;
-        self.whole = self.whole.then(Crc64::of_all(std::slice::from_ref(&bytes)).await);
+        self.whole = self.whole.with_all(std::slice::from_ref(&bytes)).await;
         let hold: Hold = Arc::new(Mutex::new(hold));
         while !bytes.is_empty() {
             let full = self.part_size.part_bytes(self.parts_begun.saturating_add(1));
