@@ -63,6 +63,14 @@ impl Network {
         &self.authorities
     }
 
+    /// Whether requests without TLS may have to go through a proxy: this one, or one of the environment, which is not asked
+    /// for a `loopback` host. No is certain.
+    pub(crate) fn may_use_a_proxy(&self, loopback: bool) -> bool {
+        const VARIABLES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        self.proxy.is_some() || !loopback && VARIABLES.iter().any(is_set)
+    }
+
     /// Sets a client up. One for a `loopback` host asks no proxy of the environment.
     pub(crate) fn apply(
         &self,

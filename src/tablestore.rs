@@ -7,11 +7,13 @@
 //! and ceilings on capacity units and bytes per second; see [`TableStoreConfig`].
 //! Rows are handed out as the bytes that arrived: decoding them is [`crate::plainbuffer`]'s work, on another thread.
 
+mod answer_reader;
 mod batch_get;
 mod batch_write;
 mod body_buffers;
 mod bulk_export;
 mod call;
+mod carrier;
 mod ceilings;
 mod config;
 mod counters;
@@ -20,6 +22,7 @@ mod failure;
 mod get_range;
 mod indexes;
 mod md5_lanes;
+mod plain_http;
 mod range_pages;
 mod row_batch;
 mod row_change;

@@ -22,6 +22,7 @@ use otsvault::model::{
     Cell, CellOp, DefinedColumn, KeyPart, KeyRange, PrimaryKey, PrimaryKeyColumn, PrimaryKeyType,
     PrimaryKeyValue, ReservedThroughput, Row, Stream, TableDefinition, TableOptions, Value, ValueType,
 };
+use otsvault::network::Network;
 use otsvault::plainbuffer::{RowReader, encode_key};
 use otsvault::proto;
 use otsvault::tablestore::{
@@ -39,6 +40,32 @@ fn config(endpoint: &str) -> TableStoreConfig {
 
 fn client(server: &ScriptedServer) -> TableStore {
     TableStore::new(config(&server.url())).unwrap()
+}
+
+/// Plain connections, and the general client, which is what goes through a proxy: the server is its own.
+const WAYS: [Way; 2] = [Way::Plain, Way::Proxy];
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Plain,
+    Proxy,
+}
+
+impl Way {
+    fn config(self, server: &ScriptedServer) -> TableStoreConfig {
+        let config = config(&server.url());
+        match self {
+            Way::Plain => config,
+            Way::Proxy => {
+                let network = Network::default().with_proxy(&server.url()).unwrap();
+                TableStoreConfig { network, ..config }
+            }
+        }
+    }
+
+    fn client(self, server: &ScriptedServer) -> TableStore {
+        TableStore::new(self.config(server)).unwrap()
+    }
 }
 
 fn impatient_client(server: &ScriptedServer) -> TableStore {
@@ -376,11 +403,11 @@ async fn a_read_goes_on_after_lost_connections_busy_servers_and_damaged_answers(
         Reply::page(502),
         Reply::WrongMd5(b"\xff\xff garbage".to_vec()),
     ];
-    for fault in faults {
+    for (fault, way) in faults.iter().flat_map(|fault| WAYS.map(|way| (fault, way))) {
         let server = ScriptedServer::start([fault.clone(), Reply::Ok(good.clone())]);
-        let tables = client(&server).list_tables().await;
-        assert_eq!(tables.unwrap(), ["a", "b"], "{fault:?}");
-        assert_eq!(server.seen().len(), 2, "{fault:?}");
+        let tables = way.client(&server).list_tables().await;
+        assert_eq!(tables.unwrap(), ["a", "b"], "{way:?} {fault:?}");
+        assert_eq!(server.seen().len(), 2, "{way:?} {fault:?}");
     }
     let busy = Reply::Error(503, "OTSServerBusy", "Server is busy.");
     let server = ScriptedServer::start([busy.clone(), Reply::Drop, busy, Reply::Ok(good)]);
@@ -395,15 +422,16 @@ async fn a_read_goes_on_after_lost_connections_busy_servers_and_damaged_answers(
 async fn a_write_is_repeated_after_a_timeout_only_if_it_is_idempotent() {
     let ok = Reply::Ok(vector("responses", "put_row_ok"));
     let timeout = Reply::Error(503, "OTSTimeout", "Operation timeout.");
-    for failure in [Reply::Drop, timeout] {
+    for (failure, way) in [&Reply::Drop, &timeout].into_iter().flat_map(|reply| WAYS.map(|way| (reply, way)))
+    {
         let server = ScriptedServer::start([failure.clone(), ok.clone()]);
-        let error = client(&server).put_row("t1", &row(put_cells())).await.unwrap_err();
+        let error = way.client(&server).put_row("t1", &row(put_cells())).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert_eq!(server.seen().len(), 1);
 
-        let server = ScriptedServer::start([failure, ok.clone()]);
+        let server = ScriptedServer::start([failure.clone(), ok.clone()]);
         let change = RowChange::put(&row(put_cells())).idempotent();
-        assert!(client(&server).write_row("t1", &change).await.is_ok());
+        assert!(way.client(&server).write_row("t1", &change).await.is_ok());
         assert_eq!(server.seen().len(), 2);
     }
     // Busy means "not applied": any write is repeated.
@@ -465,9 +493,10 @@ async fn a_request_that_may_have_been_damaged_on_its_way_is_sent_again_but_a_wro
 async fn a_wrong_endpoint_is_named_at_once() {
     let empty_ok = b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n".to_vec();
     let redirect = b"HTTP/1.1 301 X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec();
-    for reply in [Reply::page(404), Reply::page(200), Reply::Raw(empty_ok), Reply::Raw(redirect)] {
-        let server = ScriptedServer::start([reply]);
-        let error = client(&server).list_tables().await.unwrap_err();
+    let replies = [Reply::page(404), Reply::page(200), Reply::Raw(empty_ok), Reply::Raw(redirect)];
+    for (reply, way) in replies.iter().flat_map(|reply| WAYS.map(|way| (reply, way))) {
+        let server = ScriptedServer::start([reply.clone()]);
+        let error = way.client(&server).list_tables().await.unwrap_err();
         assert_eq!((error.kind(), server.seen().len()), (Kind::Usage, 1), "{error}");
         assert!(error.report().contains(&server.url()), "{}", error.report());
     }
@@ -509,11 +538,13 @@ async fn an_answer_that_ends_with_its_connection_needs_an_md5() {
     let mut head = b"HTTP/1.1 200 X\r\nx-ots-requestid: 1\r\n\r\n".to_vec();
     // Cut before the next key: without this check the scan would end here.
     head.extend(&body[..body.len() - 29]);
-    let server = ScriptedServer::start([Reply::Raw(head)]);
-    let whole = range_of_k(KeyPart::InfMin, KeyPart::InfMax);
-    let error = client(&server).get_range(&whole).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Corrupt);
-    assert!(error.to_string().contains("no MD5"), "{error}");
+    for way in WAYS {
+        let server = ScriptedServer::start([Reply::Raw(head.clone())]);
+        let whole = range_of_k(KeyPart::InfMin, KeyPart::InfMax);
+        let error = way.client(&server).get_range(&whole).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("no MD5"), "{way:?}: {error}");
+    }
 }
 
 #[tokio::test]
@@ -572,11 +603,15 @@ async fn an_answer_beyond_the_cap_is_refused_before_it_is_read() {
         chunked.extend([0; 0x400]);
         chunked.extend(b"\r\n");
     }
-    for reply in [big, chunked] {
-        let server = ScriptedServer::start([Reply::Raw(reply)]);
-        let config = TableStoreConfig { max_response_bytes: 4096, ..config(&server.url()) };
+    for (reply, way) in [&big, &chunked].into_iter().flat_map(|reply| WAYS.map(|way| (reply, way))) {
+        let server = ScriptedServer::start([Reply::Raw(reply.clone())]);
+        let config = TableStoreConfig { max_response_bytes: 4096, ..way.config(&server) };
         let error = TableStore::new(config).unwrap().list_tables().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+        assert_eq!(
+            (error.kind(), error.service_request_id()),
+            (Kind::Corrupt, Some("1")),
+            "{way:?}: {error}"
+        );
         assert_eq!(server.seen().len(), 1);
     }
 }

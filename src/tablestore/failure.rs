@@ -7,7 +7,7 @@ use crate::{Error, Kind};
 /// One exchange without a usable answer.
 pub(super) enum Failure {
     /// No answer, or only a part of one.
-    Transport { sent: bool, source: reqwest::Error },
+    Transport { sent: bool, timed_out: bool, source: BoxError },
     /// The service says no.
     Service(ServiceError),
     /// Something answered that is not Table Store.
@@ -43,10 +43,6 @@ const MAX_DAMAGED_ANSWERS: u32 = 5;
 const MAX_REFUSED_KEYS: u32 = 3;
 
 impl Failure {
-    pub(super) fn transport(source: reqwest::Error) -> Failure {
-        Failure::Transport { sent: !source.is_connect(), source }
-    }
-
     /// Whether the exchange may have been damaged on its way, there or back.
     pub(super) fn may_be_damage(&self) -> bool {
         matches!(self, Failure::Damaged { .. } | Failure::Invalid { .. }) || self.refuses_the_key()
@@ -108,8 +104,7 @@ impl Failure {
         let id = self.request_id().map(str::to_owned);
         let error = error.request_id(id);
         match self {
-            Failure::Transport { sent, source } => {
-                let timed_out = source.is_timeout();
+            Failure::Transport { sent, timed_out, source } => {
                 let why = match (sent, timed_out) {
                     (false, _) => format!("no connection to `{endpoint}`"),
                     (true, true) => format!("`{endpoint}` stopped answering"),
