@@ -11,6 +11,9 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 /// Bytes of a string or binary bound at most.
 const LONGEST: usize = 64;
 
+/// Doubles that are compared side by side.
+const LANES: usize = 8;
+
 /// The values of one physical type between two bounds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bounds {
@@ -54,13 +57,19 @@ impl Bounds {
                 }
             }
             Bounds::Double(bounds) => {
-                let (mut least, mut most) = bounds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-                for word in words {
-                    let value = f64::from_bits(*word as u64);
-                    // A comparison with a NaN is false.
-                    least = if value < least { value } else { least };
-                    most = if value > most { value } else { most };
+                let (least, most) = bounds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+                // One by one, each comparison would wait for the one before.
+                let mut lanes = [(least, most); LANES];
+                for words in words.chunks(LANES) {
+                    for ((least, most), word) in lanes.iter_mut().zip(words) {
+                        let value = f64::from_bits(*word as u64);
+                        // A comparison with a NaN is false.
+                        *least = if value < *least { value } else { *least };
+                        *most = if value > *most { value } else { *most };
+                    }
                 }
+                let least = lanes.iter().fold(least, |a, b| if b.0 < a { b.0 } else { a });
+                let most = lanes.iter().fold(most, |a, b| if b.1 > a { b.1 } else { a });
                 if least <= most {
                     *bounds = Some((least, most));
                 }

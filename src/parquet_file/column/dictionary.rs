@@ -8,18 +8,60 @@ pub(super) struct Dictionary {
     /// Strings and binaries have their length before them.
     has_lengths: bool,
     page: Vec<u8>,
-    /// Where the bytes of each value start in `page`, and the page of the column that had it last.
+    /// Of strings and binaries.
     entries: Vec<Entry>,
+    /// Values.
+    count: usize,
     /// Open addressing: part of the hash and the index, from 1; 0 is free. Never more than half full.
     slots: Vec<(u32, u32)>,
     /// The value that came last.
     last: u32,
 }
 
+/// A string or binary.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    /// As in its [`Key`].
+    word: u64,
+    length: u32,
+    /// Where its bytes start in the dictionary page.
     start: u32,
+    /// The page of the column that had it last.
     seen_in: u32,
+}
+
+/// A string or binary, to be looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'a> {
+    bytes: &'a [u8],
+    /// Its first eight bytes, with zeros behind them.
+    word: u64,
+}
+
+impl<'a> Key<'a> {
+    /// `data[start..end]`.
+    #[inline(always)]
+    pub(super) fn of(data: &'a [u8], start: usize, end: usize) -> Key<'a> {
+        let bytes = &data[start..end];
+        // What stands behind a short value is read too, where there is something, and masked: lengths differ from value to
+        // value, and a branch for each is slower than that.
+        let word = match data[start..].first_chunk::<8>() {
+            Some(chunk) => {
+                u64::from_le_bytes(*chunk)
+                    & u64::MAX.checked_shr(64 - 8 * bytes.len().min(8) as u32).unwrap_or(0)
+            }
+            None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        Key { bytes, word }
+    }
+
+    #[inline(always)]
+    fn hash(&self) -> u64 {
+        match self.bytes.len() {
+            length @ 0..=8 => word_hash(self.word ^ (length as u64).rotate_right(8)),
+            _ => xxh3_64(self.bytes),
+        }
+    }
 }
 
 /// A value's place, and whether this page of the column has it for the first time.
@@ -42,12 +84,12 @@ impl Dictionary {
 
     fn new(has_lengths: bool) -> Dictionary {
         let slots = vec![(0, 0); FIRST_SLOTS];
-        Dictionary { has_lengths, page: Vec::new(), entries: Vec::new(), slots, last: 0 }
+        Dictionary { has_lengths, page: Vec::new(), entries: Vec::new(), count: 0, slots, last: 0 }
     }
 
     /// Distinct values.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.count
     }
 
     /// The dictionary page, uncompressed.
@@ -57,7 +99,7 @@ impl Dictionary {
 
     /// Bits that an index takes.
     pub(super) fn index_width(&self) -> u32 {
-        let largest = self.entries.len().saturating_sub(1);
+        let largest = self.count.saturating_sub(1);
         usize::BITS - largest.leading_zeros()
     }
 
@@ -65,6 +107,7 @@ impl Dictionary {
     pub(super) fn clear(&mut self) {
         self.page.clear();
         self.entries.clear();
+        self.count = 0;
         self.slots.clear();
         self.slots.resize(FIRST_SLOTS, (0, 0));
         self.last = 0;
@@ -74,12 +117,12 @@ impl Dictionary {
     #[inline]
     pub(super) fn word(&mut self, word: i64) -> u32 {
         let bytes = word.to_le_bytes();
-        let hash = word_hash(&bytes);
+        let hash = word_hash(word as u64);
         let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
         let mut at = hash as usize & mask;
         loop {
             match self.slots[at] {
-                (_, 0) => return self.insert(at, tag, &bytes, 0).index,
+                (_, 0) => return self.insert(at, tag, &bytes),
                 (other, index) if other == tag && self.word_at(index as usize - 1) == Some(&bytes) => {
                     return index - 1;
                 }
@@ -96,27 +139,28 @@ impl Dictionary {
 
     /// The index of a string or binary in `column_page`.
     #[inline]
-    pub(super) fn bytes(&mut self, bytes: &[u8], column_page: u32) -> Found {
+    pub(super) fn bytes(&mut self, key: Key<'_>, column_page: u32) -> Found {
         // Runs are common, in keys above all.
         if let Some(entry) = self.entries.get(self.last as usize)
             && entry.seen_in == column_page
-            && equal(self.value(self.last as usize), bytes)
+            && self.is(entry, &key)
         {
             return Found { index: self.last, is_new_in_page: false };
         }
-        let found = self.find(xxh3_64(bytes), bytes, column_page);
+        let found = self.find(&key, column_page);
         self.last = found.index;
         found
     }
 
     #[inline]
-    fn find(&mut self, hash: u64, bytes: &[u8], column_page: u32) -> Found {
+    fn find(&mut self, key: &Key<'_>, column_page: u32) -> Found {
+        let hash = key.hash();
         let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
         let mut at = hash as usize & mask;
         loop {
             match self.slots[at] {
-                (_, 0) => return self.insert(at, tag, bytes, column_page),
-                (other, index) if other == tag && equal(self.value(index as usize - 1), bytes) => {
+                (_, 0) => return self.insert_bytes(at, tag, key, column_page),
+                (other, index) if other == tag && self.is(&self.entries[index as usize - 1], key) => {
                     let entry = &mut self.entries[index as usize - 1];
                     let is_new_in_page = std::mem::replace(&mut entry.seen_in, column_page) != column_page;
                     return Found { index: index - 1, is_new_in_page };
@@ -126,40 +170,55 @@ impl Dictionary {
         }
     }
 
-    #[inline]
-    fn value(&self, index: usize) -> &[u8] {
-        let start = self.entries[index].start as usize;
-        let end = match self.entries.get(index + 1) {
-            Some(next) if self.has_lengths => next.start as usize - 4,
-            Some(next) => next.start as usize,
-            None => self.page.len(),
-        };
-        &self.page[start..end]
+    /// Whether an entry is of this value.
+    #[inline(always)]
+    fn is(&self, entry: &Entry, key: &Key<'_>) -> bool {
+        let starts_alike = (entry.word == key.word) & (u64::from(entry.length) == key.bytes.len() as u64);
+        starts_alike
+            && match key.bytes.len() {
+                0..=8 => true,
+                9..=16 => self.value(entry).last_chunk::<8>() == key.bytes.last_chunk(),
+                _ => self.value(entry) == key.bytes,
+            }
+    }
+
+    #[inline(always)]
+    fn value(&self, entry: &Entry) -> &[u8] {
+        &self.page[entry.start as usize..][..entry.length as usize]
     }
 
     #[inline(never)]
-    fn insert(&mut self, at: usize, tag: u32, bytes: &[u8], column_page: u32) -> Found {
-        if self.has_lengths {
-            self.page.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        }
-        self.entries.push(Entry { start: self.page.len() as u32, seen_in: column_page });
+    fn insert_bytes(&mut self, at: usize, tag: u32, key: &Key<'_>, column_page: u32) -> Found {
+        let length = key.bytes.len() as u32;
+        self.page.extend_from_slice(&length.to_le_bytes());
+        let start = self.page.len() as u32;
+        self.entries.push(Entry { word: key.word, length, start, seen_in: column_page });
+        Found { index: self.insert(at, tag, key.bytes), is_new_in_page: true }
+    }
+
+    /// Appends a value to the page, and puts its index into a free slot.
+    #[inline(never)]
+    fn insert(&mut self, at: usize, tag: u32, bytes: &[u8]) -> u32 {
         self.page.extend_from_slice(bytes);
-        let index = self.entries.len() as u32;
-        self.slots[at] = (tag, index);
-        if self.entries.len() * 2 > self.slots.len() {
+        self.count += 1;
+        self.slots[at] = (tag, self.count as u32);
+        if self.count * 2 > self.slots.len() {
             self.grow();
         }
-        Found { index: index - 1, is_new_in_page: true }
+        self.count as u32 - 1
     }
 
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
         self.slots.clear();
         self.slots.resize(mask + 1, (0, 0));
-        for index in 0..self.entries.len() {
+        for index in 0..self.count {
             let hash = match self.has_lengths {
-                true => xxh3_64(self.value(index)),
-                false => word_hash(self.value(index)),
+                true => {
+                    let entry = &self.entries[index];
+                    Key { bytes: self.value(entry), word: entry.word }.hash()
+                }
+                false => word_hash(self.word_at(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))),
             };
             let mut at = hash as usize & mask;
             while self.slots[at].1 != 0 {
@@ -170,23 +229,44 @@ impl Dictionary {
     }
 }
 
-/// Whether two values are the same; short ones without a call.
-#[inline(always)]
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    let ends_8 = || (a.first_chunk::<8>() == b.first_chunk()) & (a.last_chunk::<8>() == b.last_chunk());
-    let ends_4 = || (a.first_chunk::<4>() == b.first_chunk()) & (a.last_chunk::<4>() == b.last_chunk());
-    a.len() == b.len()
-        && match a.len() {
-            4..=7 => ends_4(),
-            8..=16 => ends_8(),
-            _ => a == b,
-        }
-}
-
 /// Of eight bytes.
 #[inline(always)]
-fn word_hash(bytes: &[u8]) -> u64 {
-    let word = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+fn word_hash(word: u64) -> u64 {
     let hash = (word ^ word >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     hash ^ hash >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_begin_or_end_alike_are_told_apart_whatever_stands_behind_them() {
+        let lengths = (0..20).chain([40]);
+        let mut values: Vec<Vec<u8>> = lengths.clone().map(|length| vec![0; length]).collect();
+        values.extend(lengths.map(|length| b"abcdefghi".iter().cycle().copied().take(length).collect()));
+        for place in [0, 3, 7, 8, 15] {
+            for length in [place + 1, place + 2, 30] {
+                let mut value = vec![b'x'; length];
+                value[place] = b'y';
+                values.push(value);
+            }
+        }
+        values.sort();
+        values.dedup();
+        let mut dictionary = Dictionary::of_bytes();
+        for (round, behind) in [b"".as_slice(), &[0; 9], &[0xff; 9], b"abc"].into_iter().enumerate() {
+            for (index, value) in values.iter().enumerate() {
+                let data = [b"before".as_slice(), value, behind].concat();
+                let found = dictionary.bytes(Key::of(&data, 6, 6 + value.len()), 1);
+                assert_eq!((found.index as usize, found.is_new_in_page), (index, round == 0), "{value:?}");
+            }
+        }
+        assert_eq!(dictionary.len(), values.len());
+        let page: Vec<u8> = values
+            .iter()
+            .flat_map(|value| [&(value.len() as u32).to_le_bytes(), value.as_slice()].concat())
+            .collect();
+        assert_eq!(dictionary.page(), page);
+    }
 }

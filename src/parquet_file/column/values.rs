@@ -10,7 +10,7 @@ use parquet::schema::types::ColumnDescriptor;
 use super::super::profile::EncodingProfile;
 use super::bounds::Bounds;
 use super::delta::DeltaPacker;
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Key};
 use super::hybrid;
 use crate::columnar::Encoding;
 
@@ -212,10 +212,10 @@ impl Values {
                 out.extend_from_slice(&(value.len() as u32).to_le_bytes());
                 out.extend_from_slice(value);
             }),
-            (Values::Indices(indices), Some(dictionary)) => each_value(array, |value| {
-                let found = dictionary.bytes(value, column_page);
+            (Values::Indices(indices), Some(dictionary)) => each_place(array, |data, start, end| {
+                let found = dictionary.bytes(Key::of(data, start, end), column_page);
                 if found.is_new_in_page {
-                    bounds.add_bytes(value);
+                    bounds.add_bytes(&data[start..end]);
                 }
                 indices.push(found.index);
             }),
@@ -328,11 +328,19 @@ fn dense<'a>(array: &dyn Array, values: &'a [i64], scratch: &'a mut Vec<i64>) ->
 }
 
 fn each_value<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>, mut visit: impl FnMut(&[u8])) {
+    each_place(array, |data, start, end| visit(&data[start..end]));
+}
+
+/// Visits every value that is not null: where it starts and ends in the data of all of them.
+fn each_place<T: ByteArrayType<Offset = i32>>(
+    array: &GenericByteArray<T>,
+    mut visit: impl FnMut(&[u8], usize, usize),
+) {
     let (offsets, data) = (array.value_offsets(), array.value_data());
-    let value = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
+    let mut visit = |row: usize| visit(data, offsets[row] as usize, offsets[row + 1] as usize);
     match array.nulls() {
-        None => (0..array.len()).for_each(|row| visit(value(row))),
-        Some(nulls) => nulls.valid_indices().for_each(|row| visit(value(row))),
+        None => (0..array.len()).for_each(visit),
+        Some(nulls) => nulls.valid_indices().for_each(&mut visit),
     }
 }
 
