@@ -22,17 +22,17 @@ pub(super) struct PageEncoder {
 }
 
 impl PageEncoder {
-    /// A new file. A batch goes to the Parquet encoder when it has `batch_bytes`.
+    /// A new file. A batch goes to the Parquet encoder when it has as many bytes as suit the plan, `batch_bytes` at most.
     pub(super) fn new(
         plan: Arc<ColumnPlan>,
         settings: &WriterSettings,
         batch_bytes: usize,
     ) -> Result<PageEncoder> {
         Ok(PageEncoder {
+            batch_bytes: batch_bytes.min(plan.batch_bytes()),
             rows: BatchBuilder::new(plan.clone()),
             file: FileEncoder::new(&plan, settings, Vec::new())?,
             totals: Totals::default(),
-            batch_bytes,
         })
     }
 

@@ -14,7 +14,8 @@ use crate::model::Row;
 use crate::parquet_file::{FileEncoder, WriterSettings};
 use crate::plainbuffer::{CellSink, DecodeError, Payload, RowReader};
 
-/// A worker's share of the default memory budget: its batches and its row groups.
+/// A worker's share of the default memory budget: its row groups, and the batches that both writers are given. Batches of a
+/// backup have [`ColumnPlan::batch_bytes`].
 pub(super) const BATCH_BYTES: usize = (512 << 20) / 100 * 45 / 8 / 5;
 
 /// What was measured of the way into a vault, and what came out.
@@ -54,10 +55,10 @@ pub fn forward(pages: &Pages, rounds: usize) -> Result<Forward> {
             }
         })
         .stage(Stage::Walk, || walk(pages, plan_))
-        .unmeasured(|| decode(pages, BatchBuilder::unsummed(plan_.clone())))
+        .unmeasured(|| decode(pages, BatchBuilder::unsummed(plan_.clone()), plan_.batch_bytes()))
         .stage(Stage::DecodeUnchecked, || decode_unchecked(pages, plan_))
-        .stage(Stage::Decode, || decode(pages, BatchBuilder::unsummed(plan_.clone())))
-        .stage(Stage::DecodeAndSum, || decode(pages, BatchBuilder::new(plan_.clone())))
+        .stage(Stage::Decode, || decode(pages, BatchBuilder::unsummed(plan_.clone()), plan_.batch_bytes()))
+        .stage(Stage::DecodeAndSum, || decode(pages, BatchBuilder::new(plan_.clone()), plan_.batch_bytes()))
         .stage(Stage::Encode, || encode(plan_, batches_, &zstd_1))
         .stage(Stage::EncodeZstd3, || encode(plan_, batches_, &zstd_3))
         .stage(Stage::EncodeZstd6, || encode(plan_, batches_, &zstd_6))
@@ -103,14 +104,14 @@ impl<'a> CellSink<'a> for Seen {
     fn end(&mut self, _: usize, _: usize, _: i64) {}
 }
 
-fn decode(pages: &Pages, rows: BatchBuilder) -> Result<()> {
-    pages.each_batch(rows, BATCH_BYTES, |batch| _ = black_box(batch))
+fn decode(pages: &Pages, rows: BatchBuilder, batch_bytes: usize) -> Result<()> {
+    pages.each_batch(rows, batch_bytes, |batch| _ = black_box(batch))
 }
 
 fn decode_unchecked(pages: &Pages, plan: &Arc<ColumnPlan>) -> Result<()> {
     let rows = BatchBuilder::unsummed(plan.clone());
     let expected = (*rows.expected()).clone().without_checksums();
-    pages.each_batch_expecting(&expected, rows, BATCH_BYTES, |batch| _ = black_box(batch))
+    pages.each_batch_expecting(&expected, rows, plan.batch_bytes(), |batch| _ = black_box(batch))
 }
 
 fn encode(plan: &ColumnPlan, batches: &[RecordBatch], settings: &WriterSettings) -> Result<Vec<Bytes>> {
@@ -138,7 +139,7 @@ fn pipeline(pages: &Pages, plan: &Arc<ColumnPlan>, settings: &WriterSettings) ->
                 return Err(Error::new(Kind::Internal, "measure pages in ascending key order"));
             }
             rows.append_read(&row)?;
-            if rows.bytes() >= BATCH_BYTES {
+            if rows.bytes() >= plan.batch_bytes() {
                 file.write(&rows.finish()?.record_batch)?;
             }
             std::mem::swap(&mut row, &mut previous);
