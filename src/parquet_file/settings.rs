@@ -23,15 +23,15 @@ pub struct WriterSettings {
     /// zstd level, 1 to 22. Default 1; 3 saves up to 6 % on text and next to nothing on numbers, and encodes about 20 %
     /// slower; 6 saves 2 % more for 40 % less speed.
     pub zstd_level: i32,
-    /// Rows per row group at most. Default 32,768.
+    /// Rows per row group at most. Default 65,536.
     pub row_group_rows: usize,
     /// Encoded bytes per row group at most, as estimated while it is open. Default 64 MiB. An open file holds that
     /// much memory.
     pub row_group_bytes: usize,
     /// Uncompressed bytes per data page, about. Default 1 MiB: 2 % smaller files than 256 KiB pages.
     pub data_page_bytes: usize,
-    /// Rows per data page at most. Default 65,536, two pages per row group, so that the page index can narrow a key
-    /// range down even where a key column takes next to no space.
+    /// Rows per data page at most. Default 65,536, as many as a row group has: with 32,768 `iot` takes 6 % more CPU, since
+    /// zstd begins anew with every page, and 2 % more space.
     pub data_page_rows: usize,
     /// Bytes per dictionary at most; a column whose dictionary is full goes on without. Default 1 MiB.
     pub dictionary_page_bytes: usize,
@@ -42,7 +42,7 @@ impl Default for WriterSettings {
         WriterSettings {
             profile: EncodingProfile::default(),
             zstd_level: 1,
-            row_group_rows: 1 << 15,
+            row_group_rows: 1 << 16,
             row_group_bytes: 64 << 20,
             data_page_bytes: 1 << 20,
             data_page_rows: 1 << 16,
