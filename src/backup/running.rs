@@ -122,9 +122,13 @@ impl Running {
         self.weight + self.points.len() as f64 * self.split_weight
     }
 
-    /// Which part is left of what it was when it began or was cut, 0 to 1.
+    /// Which part is left of what it was when it began or was cut, 0 to 1; 0 of one that is no share of the scan, as far as
+    /// its keys tell.
     pub(super) fn share_left(&self) -> f64 {
-        ((self.weight() - self.read()) / self.whole).clamp(0.0, 1.0)
+        match self.whole > 0.0 {
+            true => ((self.weight() - self.read()) / self.whole).clamp(0.0, 1.0),
+            false => 0.0,
+        }
     }
 
     /// About how many pages are left, going by how far in the key space the last few pages came; `None` while nothing
@@ -242,6 +246,12 @@ mod tests {
         assert!((range.weight() + taken.weight() - 1.0).abs() < 1e-9);
         assert_eq!(range.give_splits(3).unwrap().left(), KeyRange { start: at(100), end: at(200) });
         assert!(range.give_splits(4).is_none(), "the split that is read stays");
+    }
+
+    #[test]
+    fn what_keys_too_close_to_tell_apart_leave_is_a_number() {
+        let range = Running::new(1, KeyRange { start: at(0), end: at(1) }, 0.0);
+        assert_eq!(range.share_left(), 0.0);
     }
 
     #[test]
