@@ -290,7 +290,7 @@ fn report(finished: std::result::Result<(), tokio::task::JoinError>) {
 
 async fn serve(stream: TcpStream, handler: Arc<impl Handler>, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
-    // What the system prefers may pace what is sent, as BBR does with timers: a sixth of the CPU of a sandbox that replays,
+    // What the system prefers may pace what is sent, as BBR does with timers: a quarter of the CPU of a sandbox that replays,
     // and on one machine there is no way to be kind to.
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_congestion(&stream, "reno");

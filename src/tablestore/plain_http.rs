@@ -19,7 +19,8 @@ use super::answer_reader::{AnswerReader, BodyEnd, Head};
 use super::body_buffers::BodyBuffers;
 use super::carrier::{CONNECT_TIMEOUT, EXCHANGE_TIMEOUT, READ_TIMEOUT, USER_AGENT};
 
-/// Longest idle time after which a connection is used again; servers close theirs after 30 s and more.
+/// Longest idle time after which a connection is used again. When the service closes its own is not documented; one that is
+/// closed meanwhile is noticed before it is used.
 const MOST_IDLE: Duration = Duration::from_secs(20);
 
 /// Connections to one host.
