@@ -10,6 +10,7 @@ mod delta;
 mod dictionary;
 mod hybrid;
 mod page;
+mod room;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -10,6 +10,9 @@ use bytes::Bytes;
 /// Smaller bodies are not worth keeping, larger ones are too rare.
 const KEPT: std::ops::RangeInclusive<usize> = 128 << 10..=16 << 20;
 
+/// Sizes are multiples of this, so that a buffer takes the next page too, which is a little larger or smaller.
+const STEP: usize = 128 << 10;
+
 /// Bytes of idle buffers kept, at most: nobody's budget counts them.
 const MOST_IDLE_BYTES: usize = 64 << 20;
 
@@ -22,13 +25,15 @@ pub(super) struct BodyBuffers {
 impl BodyBuffers {
     /// An empty buffer with room for `bytes`; used before if possible.
     pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
-        let used_before = match KEPT.contains(&bytes) {
-            true => self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop(),
-            false => None,
-        };
-        let mut buffer = used_before.unwrap_or_default();
-        buffer.reserve(bytes);
-        buffer
+        if !KEPT.contains(&bytes) {
+            return Vec::with_capacity(bytes);
+        }
+        let used_before = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // `reserve` would double a buffer that is a byte too small, and copy what nobody wants.
+        match used_before {
+            Some(buffer) if buffer.capacity() >= bytes => buffer,
+            _ => Vec::with_capacity(bytes.next_multiple_of(STEP)),
+        }
     }
 
     /// What was read, without a copy. The buffer comes back when nobody looks at it any more.
@@ -83,6 +88,16 @@ mod tests {
         drop(slice);
         let again = buffers.take(1 << 20);
         assert_eq!((again.as_ptr(), again.len()), (memory, 0));
+    }
+
+    #[test]
+    fn a_buffer_that_is_a_little_too_small_is_replaced_and_not_doubled() {
+        let buffers = BodyBuffers::default();
+        for bytes in (1_500_000..1_700_000).step_by(9_999) {
+            let buffer = buffers.take(bytes);
+            assert!((bytes..1_700_000 + STEP).contains(&buffer.capacity()), "{bytes}: {}", buffer.capacity());
+            drop(buffers.freeze(buffer));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::bounds::Bounds;
 use super::delta::DeltaPacker;
 use super::dictionary::{Dictionary, Key};
 use super::hybrid;
+use super::room::make_room;
 use crate::columnar::Encoding;
 
 /// What a column stores.
@@ -169,12 +170,16 @@ impl Values {
         match (self, dictionary) {
             (Values::Plain(out), _) => {
                 let start = out.len();
+                make_room(out, words.len() * 8);
                 out.resize(start + words.len() * 8, 0);
                 for (bytes, word) in out[start..].as_chunks_mut().0.iter_mut().zip(words) {
                     *bytes = word.to_le_bytes();
                 }
             }
-            (Values::Split(out), _) => out.extend_from_slice(words),
+            (Values::Split(out), _) => {
+                make_room(out, words.len());
+                out.extend_from_slice(words);
+            }
             (Values::Delta(packer), _) => packer.extend(words),
             (Values::Indices(indices), Some(dictionary)) => {
                 indices.extend(words.iter().map(|word| dictionary.word(*word)));
@@ -206,12 +211,17 @@ impl Values {
         bounds: &mut Bounds,
         column_page: u32,
     ) -> Result<()> {
+        let offsets = array.value_offsets();
+        let all_bytes = (offsets[array.len()] - offsets[0]) as usize;
         match (self, dictionary) {
-            (Values::Plain(out), _) => each_value(array, |value| {
-                bounds.add_bytes(value);
-                out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                out.extend_from_slice(value);
-            }),
+            (Values::Plain(out), _) => {
+                make_room(out, all_bytes + 4 * array.len());
+                each_value(array, |value| {
+                    bounds.add_bytes(value);
+                    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                    out.extend_from_slice(value);
+                });
+            }
             (Values::Indices(indices), Some(dictionary)) => each_place(array, |data, start, end| {
                 let found = dictionary.bytes(Key::of(data, start, end), column_page);
                 if found.is_new_in_page {
@@ -219,11 +229,14 @@ impl Values {
                 }
                 indices.push(found.index);
             }),
-            (Values::DeltaLength { lengths, bytes }, _) => each_value(array, |value| {
-                bounds.add_bytes(value);
-                lengths.push(value.len() as i64);
-                bytes.extend_from_slice(value);
-            }),
+            (Values::DeltaLength { lengths, bytes }, _) => {
+                make_room(bytes, all_bytes);
+                each_value(array, |value| {
+                    bounds.add_bytes(value);
+                    lengths.push(value.len() as i64);
+                    bytes.extend_from_slice(value);
+                });
+            }
             (Values::DeltaBytes { prefixes, suffixes, bytes, last }, _) => each_value(array, |value| {
                 bounds.add_bytes(value);
                 let prefix = last.iter().zip(value).take_while(|(last, byte)| last == byte).count();
