@@ -12,6 +12,7 @@ mod drift;
 mod encoder;
 mod extent;
 mod first_key;
+mod footer;
 mod footer_walk;
 mod overflow;
 mod page_header;

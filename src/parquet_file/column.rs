@@ -39,6 +39,8 @@ use dictionary::Dictionary;
 use page::{DataPage, Pages};
 use values::Values;
 
+pub(super) use delta::write_zigzag;
+pub(super) use hybrid::write_varint;
 pub(super) use page::PageCompressor;
 pub(super) use values::stored_as;
 

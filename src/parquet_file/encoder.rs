@@ -10,11 +10,14 @@ use crc_fast::{CrcAlgorithm, Digest as Crc};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::file::writer::{SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::SchemaDescPtr;
 use sha2::{Digest, Sha256};
 
 use super::column::{ColumnChunk, PageCompressor};
 use super::drift::Drift;
+use super::footer::{FooterBuilder, MAGIC};
 use super::overflow::OverflowChunks;
 use super::settings::WriterSettings;
 use super::trial::best_encoding;
@@ -28,7 +31,10 @@ use crate::error::{Context, Error, Kind, Result};
 /// Bytes are final when a row group ends and never change afterwards, so they can be uploaded while the file is
 /// still growing.
 pub struct FileEncoder {
-    writer: SerializedFileWriter<Sink>,
+    file: TrackedWrite<Sink>,
+    footer: FooterBuilder,
+    descriptor: SchemaDescPtr,
+    properties: WriterPropertiesPtr,
     schema: SchemaRef,
     /// The open row group: the columns before `_overflow`, and that.
     columns: Vec<ColumnChunk>,
@@ -107,7 +113,7 @@ impl FileEncoder {
         let overflow_column = overflow_column.ok_or_else(no_overflow)?;
         let overflow_properties = Arc::new(settings.overflow_properties(overflow_column)?);
         let start = || {
-            let descriptor = ArrowSchemaConverter::new().convert(schema)?;
+            let descriptor = Arc::new(ArrowSchemaConverter::new().convert(schema)?);
             let (leaves, overflow) = descriptor.columns().split_at(schema.fields().len() - 1);
             let columns = leaves.iter().zip(&encodings).map(|(leaf, encoding)| {
                 let encoding = settings.profile.allowed(*encoding);
@@ -115,16 +121,21 @@ impl FileEncoder {
                 ColumnChunk::new(leaf.clone(), encoding, settings, compression)
             });
             let field = schema.fields()[leaves.len()].clone();
-            let root = descriptor.root_schema_ptr();
+            let mut file = TrackedWrite::new(Sink::default());
+            file.write_all(MAGIC)?;
             Ok::<_, ParquetError>((
                 columns.collect(),
                 OverflowChunks::new(field, overflow.to_vec(), overflow_properties, settings.profile)?,
-                SerializedFileWriter::new(Sink::default(), root, properties.clone())?,
+                file,
+                descriptor,
             ))
         };
-        let (columns, overflow, writer) = start().doing(Kind::Internal, "start a Parquet file")?;
+        let (columns, overflow, file, descriptor) = start().doing(Kind::Internal, "start a Parquet file")?;
         Ok(FileEncoder {
-            writer,
+            file,
+            footer: FooterBuilder::new(descriptor.clone(), properties.clone()),
+            descriptor,
+            properties,
             schema: schema.clone(),
             columns,
             drift: Vec::new(),
@@ -212,7 +223,18 @@ impl FileEncoder {
             return Ok(());
         }
         let mut end = || {
-            let mut row_group = self.writer.next_row_group()?;
+            let ordinal = i16::try_from(self.footer.row_groups());
+            let ordinal = ordinal.map_err(|_| ParquetError::General("too many row groups".to_owned()))?;
+            let footer = &mut self.footer;
+            let mut row_group = SerializedRowGroupWriter::new(
+                self.descriptor.clone(),
+                self.properties.clone(),
+                &mut self.file,
+                ordinal,
+                Some(Box::new(move |_, row_group, _, columns, offsets| {
+                    footer.add(row_group, columns, offsets)
+                })),
+            );
             let mut drift = self.drift.iter_mut();
             for chunk in &mut self.columns {
                 let (values, bytes) = chunk.append_to(&mut row_group, &mut self.compressor)?;
@@ -223,7 +245,7 @@ impl FileEncoder {
             self.overflow.append_to(&mut row_group, &mut self.compressor)?;
             row_group.close()?;
             // What is small waits in front of the sink until it is flushed.
-            self.writer.flush()?;
+            self.file.flush()?;
             Ok::<_, ParquetError>(())
         };
         end().doing(Kind::Internal, "end a row group")
@@ -231,17 +253,17 @@ impl FileEncoder {
 
     /// The bytes finished since the last call, in file order; empty until a row group has ended.
     pub fn take_bytes(&mut self) -> Vec<Bytes> {
-        self.writer.inner_mut().take()
+        self.file.inner_mut().take()
     }
 
     /// Size of the file if it ended now, about: finished bytes and the estimate for the open row group.
     pub fn file_bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.open_bytes()) as u64
+        (self.file.bytes_written() + self.open_bytes()) as u64
     }
 
     /// Row groups so far, the open one included.
     pub fn row_groups(&self) -> usize {
-        self.writer.flushed_row_groups().len() + 1
+        self.footer.row_groups() + 1
     }
 
     /// Rows written so far.
@@ -252,16 +274,16 @@ impl FileEncoder {
     /// Ends the file with `key_value_metadata` added to its footer.
     pub fn finish(mut self, key_value_metadata: Vec<(String, String)>) -> Result<EncodedFile> {
         self.end_row_group()?;
-        for (key, value) in key_value_metadata {
-            self.writer.append_key_value_metadata(KeyValue::new(key, value));
-        }
-        let metadata = self.writer.finish().doing(Kind::Internal, "end a Parquet file")?;
-        let sink = self.writer.inner_mut();
+        let pairs = key_value_metadata.into_iter().map(|(key, value)| KeyValue::new(key, value));
+        let row_groups = self.footer.row_groups();
+        let end = self.footer.finish(pairs.collect(), &mut self.file).and_then(|()| Ok(self.file.flush()?));
+        end.doing(Kind::Internal, "end a Parquet file")?;
+        let sink = self.file.inner_mut();
         Ok(EncodedFile {
             rest: sink.take(),
             bytes: sink.written,
             rows: self.rows,
-            row_groups: metadata.num_row_groups(),
+            row_groups,
             sha256: std::mem::take(&mut sink.sha256).finalize().into(),
             crc64: sink.crc64.finalize(),
         })

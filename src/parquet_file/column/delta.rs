@@ -120,6 +120,7 @@ fn pack(out: &mut Vec<u8>, values: &[u64; MINIBLOCK], width: u32) {
     debug_assert_eq!(used, 0, "64 values fill whole words");
 }
 
-fn write_zigzag(out: &mut Vec<u8>, value: i64) {
+/// Appends a varint whose lowest bit is the sign.
+pub(in super::super) fn write_zigzag(out: &mut Vec<u8>, value: i64) {
     write_varint(out, (value << 1 ^ value >> 63) as u64);
 }

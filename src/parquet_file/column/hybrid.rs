@@ -88,7 +88,7 @@ fn write_groups(out: &mut Vec<u8>, values: &[u32], width: u32) {
 }
 
 /// Appends seven bits a byte, lowest first.
-pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(in super::super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
