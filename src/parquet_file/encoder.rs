@@ -223,14 +223,13 @@ impl FileEncoder {
             return Ok(());
         }
         let mut end = || {
-            let ordinal = i16::try_from(self.footer.row_groups());
-            let ordinal = ordinal.map_err(|_| ParquetError::General("too many row groups".to_owned()))?;
+            let place = self.footer.begin()?;
             let footer = &mut self.footer;
             let mut row_group = SerializedRowGroupWriter::new(
                 self.descriptor.clone(),
                 self.properties.clone(),
                 &mut self.file,
-                ordinal,
+                place,
                 Some(Box::new(move |_, row_group, _, columns, offsets| {
                     footer.add(row_group, columns, offsets)
                 })),

@@ -40,6 +40,8 @@ pub(super) struct FooterBuilder {
     schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
     row_group_count: usize,
+    /// A row group was begun and has not closed.
+    is_open: bool,
     rows: i64,
     column_indexes: Vec<u8>,
     offset_indexes: Vec<u8>,
@@ -65,6 +67,7 @@ impl FooterBuilder {
             schema,
             properties,
             row_group_count: 0,
+            is_open: false,
             rows: 0,
             column_indexes: Vec::new(),
             offset_indexes: Vec::new(),
@@ -76,6 +79,13 @@ impl FooterBuilder {
     /// Row groups so far.
     pub(super) fn row_groups(&self) -> usize {
         self.row_group_count
+    }
+
+    /// The place of the next row group. A file in which one was begun and not added cannot be finished.
+    pub(super) fn begin(&mut self) -> Result<i16> {
+        self.is_open = true;
+        i16::try_from(self.row_group_count)
+            .map_err(|_| ParquetError::General("a file cannot have so many row groups".to_owned()))
     }
 
     /// Adds a row group, with what `parquet` says of it when it closes.
@@ -112,6 +122,7 @@ impl FooterBuilder {
         self.column_indexes.extend_from_slice(columns);
         self.offset_indexes.extend_from_slice(offsets);
         self.row_group_count += 1;
+        self.is_open = false;
         self.rows += rows;
         Ok(())
     }
@@ -148,6 +159,9 @@ impl FooterBuilder {
         key_value_metadata: Vec<KeyValue>,
         file: &mut TrackedWrite<W>,
     ) -> Result<()> {
+        if self.is_open {
+            return Err(ParquetError::General("its last row group did not end".to_owned()));
+        }
         let root = self.schema.root_schema_ptr();
         let mut empty = SerializedFileWriter::new(Vec::new(), root, self.properties.clone())?;
         key_value_metadata.into_iter().for_each(|pair| empty.append_key_value_metadata(pair));
@@ -329,12 +343,13 @@ mod tests {
                 let mut row_group = theirs.next_row_group().unwrap();
                 write_columns(&mut row_group, number, rows);
                 row_group.close().unwrap();
+                let place = footer.begin().unwrap();
                 let add = |_: &mut _, row_group, _, columns, offsets| footer.add(row_group, columns, offsets);
                 let mut row_group = SerializedRowGroupWriter::new(
                     descriptor.clone(),
                     properties.clone(),
                     &mut ours,
-                    number as i16,
+                    place,
                     Some(Box::new(add)),
                 );
                 write_columns(&mut row_group, number, rows);
@@ -345,6 +360,17 @@ mod tests {
             footer.finish(pairs(), &mut ours).unwrap();
             assert!(theirs.into_inner().unwrap() == ours.into_inner().unwrap(), "{row_groups} row groups");
         }
+    }
+
+    #[test]
+    fn a_file_whose_last_row_group_did_not_end_is_not_finished() {
+        let root = Arc::new(parse_message_type("message file { REQUIRED INT64 k; }").unwrap());
+        let descriptor = Arc::new(SchemaDescriptor::new(root));
+        let mut footer = FooterBuilder::new(descriptor, Arc::new(WriterProperties::default()));
+        assert_eq!(footer.begin().unwrap(), 0);
+        let mut file = TrackedWrite::new(Vec::new());
+        assert!(footer.finish(vec![], &mut file).is_err());
+        assert!(file.into_inner().unwrap().is_empty());
     }
 
     #[test]
