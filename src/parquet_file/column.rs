@@ -37,7 +37,8 @@ use crate::columnar::Encoding;
 use bounds::Bounds;
 use dictionary::Dictionary;
 use page::{DataPage, Pages};
-use values::Values;
+use room::Progress;
+use values::{OpenPage, Values};
 
 pub(super) use delta::write_zigzag;
 pub(super) use hybrid::write_varint;
@@ -157,8 +158,13 @@ impl ColumnChunk {
         }
     }
 
-    /// Adds the values of an array of the column's type.
-    pub(super) fn write(&mut self, array: &dyn Array, compressor: &mut PageCompressor) -> Result<()> {
+    /// Adds the values of an array of the column's type to a row group of about `expected_rows`.
+    pub(super) fn write(
+        &mut self,
+        array: &dyn Array,
+        expected_rows: usize,
+        compressor: &mut PageCompressor,
+    ) -> Result<()> {
         let mut start = 0;
         while start < array.len() {
             let room = (self.limits.rows - self.validity.len()).min(array.len() - start);
@@ -171,14 +177,13 @@ impl ColumnChunk {
                 }
                 None => self.validity.append_n(rows, true),
             }
-            let column_page = self.finished.encodings.values().sum::<i32>() as u32 + 1;
-            self.values.extend(
-                &*part,
-                self.dictionary.as_mut(),
-                &mut self.bounds,
-                column_page,
-                &mut self.scratch,
-            )?;
+            let expected_rows = expected_rows.saturating_sub(self.finished.rows).min(self.limits.rows);
+            let page = OpenPage {
+                number: self.finished.encodings.values().sum::<i32>() as u32 + 1,
+                progress: Progress { rows: self.validity.len(), expected_rows },
+            };
+            let dictionary = self.dictionary.as_mut();
+            self.values.extend(&*part, dictionary, &mut self.bounds, page, &mut self.scratch)?;
             start += rows;
             let is_full = self.validity.len() >= self.limits.rows
                 || self.values.size(self.dictionary.as_ref()) >= self.limits.bytes;

@@ -179,8 +179,12 @@ impl FileEncoder {
     }
 
     fn write_columns(&mut self, batch: &RecordBatch) -> std::result::Result<(), ParquetError> {
+        let expected_rows = match self.open_rows {
+            0 => batch.num_rows(),
+            open_rows => open_rows + self.fitting_rows(),
+        };
         for (chunk, array) in self.columns.iter_mut().zip(batch.columns()) {
-            chunk.write(array, &mut self.compressor)?;
+            chunk.write(array, expected_rows, &mut self.compressor)?;
         }
         self.overflow.write(batch.column(self.columns.len()))?;
         self.open_rows += batch.num_rows();

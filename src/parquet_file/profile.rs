@@ -8,9 +8,9 @@ use crate::columnar::Encoding;
 /// What encodings are chosen for, and what their pages look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EncodingProfile {
-    /// A slower encoding is taken where it saves an eighth.
+    /// A slower encoding is taken where it saves an eighth, and of next to nothing an eighth of a bit per value.
     Fast,
-    /// A slower encoding is taken where it saves a thirty-third.
+    /// A slower encoding is taken where it saves a thirty-third, and of next to nothing an eighth of a bit per value.
     #[default]
     Balanced,
     /// Whatever is smallest: every encoding and, page by page, zstd level 9 or 1.
@@ -35,13 +35,15 @@ impl EncodingProfile {
         }
     }
 
-    /// A slower encoding has to save one byte in so many; 0 where any byte saved is enough.
-    pub(super) fn worthwhile_share(self) -> i64 {
-        match self {
+    /// Bytes of `size` for so many values that a slower encoding has to save: a share of them, and an eighth of a bit per
+    /// value, for where all encodings take next to nothing; 0 where any byte saved is enough.
+    pub(super) fn worthwhile_saving(self, size: i64, values: usize) -> i64 {
+        let share = match self {
             EncodingProfile::Fast => 8,
             EncodingProfile::Balanced | EncodingProfile::Compatible => 33,
-            EncodingProfile::Smallest => 0,
-        }
+            EncodingProfile::Smallest => return 0,
+        };
+        (size / share).max(values as i64 / 64)
     }
 
     /// Pages are of version 1.

@@ -51,15 +51,17 @@ pub(super) fn best_encoding(
     compressor: &mut PageCompressor,
 ) -> Result<Option<Encoding>> {
     let compression = settings.compression()?;
+    let values = values_in(arrays);
+    let rows = arrays.iter().map(|array| array.len()).sum();
     let mut best: Option<(i64, Encoding)> = None;
     for encoding in candidates(column, settings.profile) {
         let mut chunk = ColumnChunk::new(leaf.clone(), encoding, settings, compression);
         let mut weigh = || {
-            arrays.iter().try_for_each(|array| chunk.write(array, compressor))?;
+            arrays.iter().try_for_each(|array| chunk.write(array, rows, compressor))?;
             chunk.finish_size(compressor)
         };
         let size = weigh().doing(Kind::Internal, DOING)?;
-        if best.is_none_or(|(least, _)| size < worthwhile(least, settings)) {
+        if best.is_none_or(|(least, _)| size < worthwhile(least, values, settings)) {
             best = Some((size, encoding));
         }
     }
@@ -76,12 +78,13 @@ fn overflow_encoding(
     let size =
         |encoding| overflow_size(batches, index, &PlannedColumn { encoding, ..column.clone() }, settings);
     let (without, with) = (size(Encoding::Plain)?, size(Encoding::Dictionary)?);
-    Ok(if with < worthwhile(without, settings) { Encoding::Dictionary } else { Encoding::Plain })
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    Ok(if with < worthwhile(without, rows, settings) { Encoding::Dictionary } else { Encoding::Plain })
 }
 
-/// Below what size a slower encoding is worth it.
-fn worthwhile(size: i64, settings: &WriterSettings) -> i64 {
-    size - size.checked_div(settings.profile.worthwhile_share()).unwrap_or(0)
+/// Below what size of so many values a slower encoding is worth it.
+fn worthwhile(size: i64, values: usize, settings: &WriterSettings) -> i64 {
+    size - settings.profile.worthwhile_saving(size, values)
 }
 
 fn values_in(arrays: &[ArrayRef]) -> usize {

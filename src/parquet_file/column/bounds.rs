@@ -11,7 +11,7 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 /// Bytes of a string or binary bound at most.
 const LONGEST: usize = 64;
 
-/// Doubles that are compared side by side.
+/// Words that are compared side by side: one by one, each comparison would wait for the one before.
 const LANES: usize = 8;
 
 /// The values of one physical type between two bounds.
@@ -21,6 +21,20 @@ pub(super) enum Bounds {
     Double(Option<(f64, f64)>),
     Boolean(Option<(bool, bool)>),
     Bytes { bounds: Option<(Vec<u8>, Vec<u8>)>, is_text: bool },
+}
+
+/// Folds all `words` into `start` by `add`, in lanes that `join` brings together.
+#[inline(always)]
+fn side_by_side<T: Copy>(words: &[i64], start: T, add: impl Fn(T, i64) -> T, join: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [start; LANES];
+    let (whole, rest) = words.as_chunks::<LANES>();
+    for words in whole {
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = add(*lane, *word);
+        }
+    }
+    let joined = lanes.into_iter().fold(start, join);
+    rest.iter().fold(joined, |bounds, word| add(bounds, *word))
 }
 
 impl Bounds {
@@ -47,29 +61,24 @@ impl Bounds {
     pub(super) fn add_words(&mut self, words: &[i64]) {
         match self {
             Bounds::Integer(bounds) => {
-                let (mut least, mut most) = bounds.unwrap_or((i64::MAX, i64::MIN));
-                for word in words {
-                    least = least.min(*word);
-                    most = most.max(*word);
-                }
+                let start = bounds.unwrap_or((i64::MAX, i64::MIN));
+                let within = |bounds: (i64, i64), word| (bounds.0.min(word), bounds.1.max(word));
+                let (least, most) = side_by_side(words, start, within, |a, b| (a.0.min(b.0), a.1.max(b.1)));
                 if !words.is_empty() {
                     *bounds = Some((least, most));
                 }
             }
             Bounds::Double(bounds) => {
-                let (least, most) = bounds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-                // One by one, each comparison would wait for the one before.
-                let mut lanes = [(least, most); LANES];
-                for words in words.chunks(LANES) {
-                    for ((least, most), word) in lanes.iter_mut().zip(words) {
-                        let value = f64::from_bits(*word as u64);
-                        // A comparison with a NaN is false.
-                        *least = if value < *least { value } else { *least };
-                        *most = if value > *most { value } else { *most };
-                    }
-                }
-                let least = lanes.iter().fold(least, |a, b| if b.0 < a { b.0 } else { a });
-                let most = lanes.iter().fold(most, |a, b| if b.1 > a { b.1 } else { a });
+                let start = bounds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+                // A comparison with a NaN is false.
+                let lower = |a: f64, b: f64| if b < a { b } else { a };
+                let higher = |a: f64, b: f64| if b > a { b } else { a };
+                let within = |bounds: (f64, f64), word: i64| {
+                    let value = f64::from_bits(word as u64);
+                    (lower(bounds.0, value), higher(bounds.1, value))
+                };
+                let (least, most) =
+                    side_by_side(words, start, within, |a, b| (lower(a.0, b.0), higher(a.1, b.1)));
                 if least <= most {
                     *bounds = Some((least, most));
                 }

@@ -89,26 +89,35 @@ impl DeltaPacker {
         self.blocks.extend_from_slice(&[0; MINIBLOCKS]);
         for (index, miniblock) in deltas.chunks_mut(MINIBLOCK).enumerate() {
             let mut above = [0; MINIBLOCK];
-            let mut all = 0;
+            let mut all = 0_u64;
             for (above, delta) in above.iter_mut().zip(miniblock) {
                 *above = delta.wrapping_sub(least) as u64;
                 all |= *above;
             }
             let width = u64::BITS - all.leading_zeros();
             self.blocks[widths_at + index] = width as u8;
-            pack(&mut self.blocks, &above, width);
+            pack(&mut self.blocks, &mut above, width);
         }
         self.pending = 0;
     }
 }
 
-/// Appends the low `width` bits of each value, lowest first.
-fn pack(out: &mut Vec<u8>, values: &[u64; MINIBLOCK], width: u32) {
+/// Appends the low `width` bits of each value, which has no higher ones, lowest first; the values are used up.
+fn pack(out: &mut Vec<u8>, values: &mut [u64; MINIBLOCK], width: u32) {
     if width == 0 {
         return;
     }
+    // Two neighbours are one value of twice the width, for as long as that fits.
+    let (mut count, mut width) = (MINIBLOCK, width);
+    while count > 1 && width <= u64::BITS / 2 {
+        count /= 2;
+        for index in 0..count {
+            values[index] = values[2 * index] | values[2 * index + 1] << width;
+        }
+        width *= 2;
+    }
     let (mut word, mut used) = (0, 0);
-    for value in values {
+    for value in &values[..count] {
         word |= value << used;
         used += width;
         if used >= u64::BITS {

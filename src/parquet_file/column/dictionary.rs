@@ -12,8 +12,9 @@ pub(super) struct Dictionary {
     entries: Vec<Entry>,
     /// Values.
     count: usize,
-    /// Open addressing: part of the hash and the index, from 1; 0 is free. Never more than half full.
-    slots: Vec<(u32, u32)>,
+    /// Open addressing: the index, from 1; 0 is free. Never more than a quarter full: a value that is not in its first slot
+    /// costs a mispredicted branch, more than all the rest.
+    slots: Vec<u32>,
     /// The value that came last.
     last: u32,
 }
@@ -72,6 +73,8 @@ pub(super) struct Found {
 }
 
 const FIRST_SLOTS: usize = 64;
+/// Slots per value, at least.
+const SLOTS_PER_VALUE: usize = 4;
 
 impl Dictionary {
     pub(super) fn of_words() -> Dictionary {
@@ -83,7 +86,7 @@ impl Dictionary {
     }
 
     fn new(has_lengths: bool) -> Dictionary {
-        let slots = vec![(0, 0); FIRST_SLOTS];
+        let slots = vec![0; FIRST_SLOTS];
         Dictionary { has_lengths, page: Vec::new(), entries: Vec::new(), count: 0, slots, last: 0 }
     }
 
@@ -103,13 +106,14 @@ impl Dictionary {
         usize::BITS - largest.leading_zeros()
     }
 
-    /// Starts over.
+    /// Starts over, with slots for as many values as it had.
     pub(super) fn clear(&mut self) {
+        let slots = (self.count * SLOTS_PER_VALUE).next_power_of_two().max(FIRST_SLOTS);
         self.page.clear();
         self.entries.clear();
         self.count = 0;
         self.slots.clear();
-        self.slots.resize(FIRST_SLOTS, (0, 0));
+        self.slots.resize(slots, 0);
         self.last = 0;
     }
 
@@ -117,15 +121,12 @@ impl Dictionary {
     #[inline]
     pub(super) fn word(&mut self, word: i64) -> u32 {
         let bytes = word.to_le_bytes();
-        let hash = word_hash(word as u64);
-        let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
-        let mut at = hash as usize & mask;
+        let mask = self.slots.len() - 1;
+        let mut at = word_hash(word as u64) as usize & mask;
         loop {
             match self.slots[at] {
-                (_, 0) => return self.insert(at, tag, &bytes),
-                (other, index) if other == tag && self.word_at(index as usize - 1) == Some(&bytes) => {
-                    return index - 1;
-                }
+                0 => return self.insert(at, &bytes),
+                index if self.word_at(index as usize - 1) == Some(&bytes) => return index - 1,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -138,7 +139,7 @@ impl Dictionary {
     }
 
     /// The index of a string or binary in `column_page`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn bytes(&mut self, key: Key<'_>, column_page: u32) -> Found {
         // Runs are common, in keys above all.
         if let Some(entry) = self.entries.get(self.last as usize)
@@ -152,15 +153,14 @@ impl Dictionary {
         found
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, key: &Key<'_>, column_page: u32) -> Found {
-        let hash = key.hash();
-        let (tag, mask) = ((hash >> 32) as u32, self.slots.len() - 1);
-        let mut at = hash as usize & mask;
+        let mask = self.slots.len() - 1;
+        let mut at = key.hash() as usize & mask;
         loop {
             match self.slots[at] {
-                (_, 0) => return self.insert_bytes(at, tag, key, column_page),
-                (other, index) if other == tag && self.is(&self.entries[index as usize - 1], key) => {
+                0 => return self.insert_bytes(at, key, column_page),
+                index if self.is(&self.entries[index as usize - 1], key) => {
                     let entry = &mut self.entries[index as usize - 1];
                     let is_new_in_page = std::mem::replace(&mut entry.seen_in, column_page) != column_page;
                     return Found { index: index - 1, is_new_in_page };
@@ -178,6 +178,7 @@ impl Dictionary {
             && match key.bytes.len() {
                 0..=8 => true,
                 9..=16 => self.value(entry).last_chunk::<8>() == key.bytes.last_chunk(),
+                17..=24 => self.value(entry).last_chunk::<16>() == key.bytes.last_chunk(),
                 _ => self.value(entry) == key.bytes,
             }
     }
@@ -188,21 +189,21 @@ impl Dictionary {
     }
 
     #[inline(never)]
-    fn insert_bytes(&mut self, at: usize, tag: u32, key: &Key<'_>, column_page: u32) -> Found {
+    fn insert_bytes(&mut self, at: usize, key: &Key<'_>, column_page: u32) -> Found {
         let length = key.bytes.len() as u32;
         self.page.extend_from_slice(&length.to_le_bytes());
         let start = self.page.len() as u32;
         self.entries.push(Entry { word: key.word, length, start, seen_in: column_page });
-        Found { index: self.insert(at, tag, key.bytes), is_new_in_page: true }
+        Found { index: self.insert(at, key.bytes), is_new_in_page: true }
     }
 
     /// Appends a value to the page, and puts its index into a free slot.
     #[inline(never)]
-    fn insert(&mut self, at: usize, tag: u32, bytes: &[u8]) -> u32 {
+    fn insert(&mut self, at: usize, bytes: &[u8]) -> u32 {
         self.page.extend_from_slice(bytes);
         self.count += 1;
-        self.slots[at] = (tag, self.count as u32);
-        if self.count * 2 > self.slots.len() {
+        self.slots[at] = self.count as u32;
+        if self.count * SLOTS_PER_VALUE > self.slots.len() {
             self.grow();
         }
         self.count as u32 - 1
@@ -211,7 +212,7 @@ impl Dictionary {
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
         self.slots.clear();
-        self.slots.resize(mask + 1, (0, 0));
+        self.slots.resize(mask + 1, 0);
         for index in 0..self.count {
             let hash = match self.has_lengths {
                 true => {
@@ -221,10 +222,10 @@ impl Dictionary {
                 false => word_hash(self.word_at(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))),
             };
             let mut at = hash as usize & mask;
-            while self.slots[at].1 != 0 {
+            while self.slots[at] != 0 {
                 at = (at + 1) & mask;
             }
-            self.slots[at] = ((hash >> 32) as u32, index as u32 + 1);
+            self.slots[at] = index as u32 + 1;
         }
     }
 }
@@ -245,7 +246,7 @@ mod tests {
         let lengths = (0..20).chain([40]);
         let mut values: Vec<Vec<u8>> = lengths.clone().map(|length| vec![0; length]).collect();
         values.extend(lengths.map(|length| b"abcdefghi".iter().cycle().copied().take(length).collect()));
-        for place in [0, 3, 7, 8, 15] {
+        for place in [0, 3, 7, 8, 15, 16, 23, 24] {
             for length in [place + 1, place + 2, 30] {
                 let mut value = vec![b'x'; length];
                 value[place] = b'y';

@@ -70,15 +70,20 @@ fn write_groups(out: &mut Vec<u8>, values: &[u32], width: u32) {
     }
     write_varint(out, (values.len().div_ceil(GROUP) as u64) << 1 | 1);
     for group in values.chunks(GROUP) {
-        // Up to 16 bits per value a group fits; the others take two halves.
-        let pack = |values: &[u32]| {
-            values.iter().rev().fold(0_u128, |packed, value| packed << width | u128::from(*value))
-        };
+        let (low, high) = group.split_at(group.len().min(GROUP / 2));
+        let half = width * GROUP as u32 / 2;
+        // Up to 16 bits per value half a group is a word, and all of it a double one.
         if width <= 16 {
-            out.extend_from_slice(&pack(group).to_le_bytes()[..width as usize]);
+            let pack = |values: &[u32]| {
+                values.iter().rev().fold(0_u64, |packed, value| packed << width | u64::from(*value))
+            };
+            let packed = u128::from(pack(low)) | u128::from(pack(high)) << half;
+            out.extend_from_slice(&packed.to_le_bytes()[..width as usize]);
         } else {
-            let (low, high) = group.split_at(group.len().min(GROUP / 2));
-            let (low, high, half) = (pack(low), pack(high), width * 4);
+            let pack = |values: &[u32]| {
+                values.iter().rev().fold(0_u128, |packed, value| packed << width | u128::from(*value))
+            };
+            let (low, high) = (pack(low), pack(high));
             let mut bytes = [0; 48];
             bytes[..16].copy_from_slice(&(low | high << half).to_le_bytes());
             bytes[16..32].copy_from_slice(&(high >> (128 - half)).to_le_bytes());

@@ -10,7 +10,7 @@ use zstd::bulk::Compressor;
 
 use super::super::profile::EncodingProfile;
 use super::super::settings::WriterSettings;
-use super::room::make_room;
+use super::room::{Progress, make_room};
 
 /// Compresses the pages of a file one after the other. One context for all: it is some 100 KiB to MiB, and quicker when it is
 /// warm. The same goes for the memory that a page takes on its way out.
@@ -40,14 +40,14 @@ impl PageCompressor {
     /// Appends `values` to `page`, smaller: its size.
     fn append(&mut self, page: &mut Vec<u8>, values: &[u8]) -> Result<usize> {
         let start = page.len();
-        make_room(page, zstd::zstd_safe::compress_bound(values.len()));
+        make_room(page, zstd::zstd_safe::compress_bound(values.len()), Progress::WHOLE);
         let mut end = Cursor::new(page);
         end.set_position(start as u64);
         let external = |error| ParquetError::External(Box::new(error));
         let size = self.compressor.compress_to_buffer(values, &mut end).map_err(external)?;
         let Some(fast) = &mut self.fast else { return Ok(size) };
         self.tried.clear();
-        make_room(&mut self.tried, zstd::zstd_safe::compress_bound(values.len()));
+        make_room(&mut self.tried, zstd::zstd_safe::compress_bound(values.len()), Progress::WHOLE);
         let tried = fast.compress_to_buffer(values, &mut self.tried).map_err(external)?;
         if tried < size {
             let page = end.into_inner();
@@ -186,7 +186,7 @@ impl Pages {
         buf: bytes::Bytes,
         compressor: &mut PageCompressor,
     ) -> Result<PageWriteSpec> {
-        make_room(self.bytes.inner_mut(), MOST_HEADER_BYTES + buf.len());
+        make_room(self.bytes.inner_mut(), MOST_HEADER_BYTES + buf.len(), Progress::WHOLE);
         let written = SerializedPageWriter::new(&mut self.bytes).write_page(page)?;
         compressor.page = buf.try_into_mut().map(Vec::from).unwrap_or_default();
         self.uncompressed += written.uncompressed_size;

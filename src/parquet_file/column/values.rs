@@ -12,7 +12,7 @@ use super::bounds::Bounds;
 use super::delta::DeltaPacker;
 use super::dictionary::{Dictionary, Key};
 use super::hybrid;
-use super::room::make_room;
+use super::room::{Progress, make_room};
 use crate::columnar::Encoding;
 
 /// What a column stores.
@@ -109,6 +109,14 @@ pub(super) enum Values {
     DeltaBytes { prefixes: DeltaPacker, suffixes: DeltaPacker, bytes: Vec<u8>, last: Vec<u8> },
 }
 
+/// The page that values are added to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenPage {
+    /// In the column chunk, from 1.
+    pub(super) number: u32,
+    pub(super) progress: Progress,
+}
+
 /// Rows that are added before somebody looks whether the dictionary is full.
 const DICTIONARY_STEP: usize = 1_024;
 
@@ -127,35 +135,32 @@ impl Values {
         };
         let offsets = &offsets[start..=start + room];
         let fits = |end: &i32| (end - offsets[0]) as usize <= left;
-        (offsets.partition_point(fits) - 1).max(1)
+        // Mostly all do, and then the places in between need not be fetched.
+        if offsets.last().is_some_and(fits) { room } else { (offsets.partition_point(fits) - 1).max(1) }
     }
 
-    /// Adds the values of an array. A value that this page, the `column_page`th, has for the first time is taken into
-    /// `bounds`. `scratch` is memory.
+    /// Adds the values of an array. A value that this page has for the first time is taken into `bounds`. `scratch` is memory.
     pub(super) fn extend(
         &mut self,
         array: &dyn Array,
         dictionary: Option<&mut Dictionary>,
         bounds: &mut Bounds,
-        column_page: u32,
+        page: OpenPage,
         scratch: &mut Vec<i64>,
     ) -> Result<()> {
+        let progress = page.progress;
         match array.data_type() {
             DataType::Int64 => {
                 let values = array.as_primitive::<Int64Type>().values();
-                self.extend_words(dense(array, values, scratch), dictionary, bounds)
+                self.extend_words(dense(array, values, scratch), dictionary, bounds, progress)
             }
             DataType::Float64 => {
                 let values = array.as_primitive::<Float64Type>().values().inner().typed_data();
-                self.extend_words(dense(array, values, scratch), dictionary, bounds)
+                self.extend_words(dense(array, values, scratch), dictionary, bounds, progress)
             }
             DataType::Boolean => self.extend_booleans(array, bounds),
-            DataType::Utf8 => {
-                self.extend_bytes::<Utf8Type>(array.as_string(), dictionary, bounds, column_page)
-            }
-            DataType::Binary => {
-                self.extend_bytes::<BinaryType>(array.as_binary(), dictionary, bounds, column_page)
-            }
+            DataType::Utf8 => self.extend_bytes::<Utf8Type>(array.as_string(), dictionary, bounds, page),
+            DataType::Binary => self.extend_bytes::<BinaryType>(array.as_binary(), dictionary, bounds, page),
             _ => Err(other_type()),
         }
     }
@@ -165,23 +170,25 @@ impl Values {
         words: &[i64],
         dictionary: Option<&mut Dictionary>,
         bounds: &mut Bounds,
+        progress: Progress,
     ) -> Result<()> {
         bounds.add_words(words);
         match (self, dictionary) {
             (Values::Plain(out), _) => {
                 let start = out.len();
-                make_room(out, words.len() * 8);
+                make_room(out, words.len() * 8, progress);
                 out.resize(start + words.len() * 8, 0);
                 for (bytes, word) in out[start..].as_chunks_mut().0.iter_mut().zip(words) {
                     *bytes = word.to_le_bytes();
                 }
             }
             (Values::Split(out), _) => {
-                make_room(out, words.len());
+                make_room(out, words.len(), progress);
                 out.extend_from_slice(words);
             }
             (Values::Delta(packer), _) => packer.extend(words),
             (Values::Indices(indices), Some(dictionary)) => {
+                make_room(indices, words.len(), progress);
                 indices.extend(words.iter().map(|word| dictionary.word(*word)));
             }
             _ => return Err(other_type()),
@@ -209,28 +216,30 @@ impl Values {
         array: &GenericByteArray<T>,
         dictionary: Option<&mut Dictionary>,
         bounds: &mut Bounds,
-        column_page: u32,
+        page: OpenPage,
     ) -> Result<()> {
+        let progress = page.progress;
         let offsets = array.value_offsets();
         let all_bytes = (offsets[array.len()] - offsets[0]) as usize;
         match (self, dictionary) {
             (Values::Plain(out), _) => {
-                make_room(out, all_bytes + 4 * array.len());
+                make_room(out, all_bytes + 4 * array.len(), progress);
                 each_value(array, |value| {
                     bounds.add_bytes(value);
                     out.extend_from_slice(&(value.len() as u32).to_le_bytes());
                     out.extend_from_slice(value);
                 });
             }
-            (Values::Indices(indices), Some(dictionary)) => each_place(array, |data, start, end| {
-                let found = dictionary.bytes(Key::of(data, start, end), column_page);
-                if found.is_new_in_page {
-                    bounds.add_bytes(&data[start..end]);
+            (Values::Indices(indices), Some(dictionary)) => {
+                make_room(indices, array.len() - array.null_count(), progress);
+                let look_up = LookUp { dictionary, bounds, column_page: page.number, indices };
+                match array.nulls() {
+                    None => look_up.all(array, 0..array.len()),
+                    Some(nulls) => look_up.all(array, nulls.valid_indices()),
                 }
-                indices.push(found.index);
-            }),
+            }
             (Values::DeltaLength { lengths, bytes }, _) => {
-                make_room(bytes, all_bytes);
+                make_room(bytes, all_bytes, progress);
                 each_value(array, |value| {
                     bounds.add_bytes(value);
                     lengths.push(value.len() as i64);
@@ -341,28 +350,75 @@ fn dense<'a>(array: &dyn Array, values: &'a [i64], scratch: &'a mut Vec<i64>) ->
 }
 
 fn each_value<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>, mut visit: impl FnMut(&[u8])) {
-    each_place(array, |data, start, end| visit(&data[start..end]));
-}
-
-/// Visits every value that is not null: where it starts and ends in the data of all of them.
-fn each_place<T: ByteArrayType<Offset = i32>>(
-    array: &GenericByteArray<T>,
-    mut visit: impl FnMut(&[u8], usize, usize),
-) {
     let (offsets, data) = (array.value_offsets(), array.value_data());
-    let mut visit = |row: usize| visit(data, offsets[row] as usize, offsets[row + 1] as usize);
+    let mut visit = |row: usize| visit(&data[offsets[row] as usize..offsets[row + 1] as usize]);
     match array.nulls() {
         None => (0..array.len()).for_each(visit),
         Some(nulls) => nulls.valid_indices().for_each(&mut visit),
     }
 }
 
-/// The first byte of every word, then the second one, and so on.
-fn split_streams(words: &[i64], out: &mut Vec<u8>) {
-    out.resize(words.len() * 8, 0);
-    for (index, stream) in out.chunks_exact_mut(words.len().max(1)).enumerate() {
-        for (byte, word) in stream.iter_mut().zip(words) {
-            *byte = (word >> (8 * index)) as u8;
+/// Strings or binaries on their way into a dictionary.
+struct LookUp<'a> {
+    dictionary: &'a mut Dictionary,
+    bounds: &'a mut Bounds,
+    column_page: u32,
+    indices: &'a mut Vec<u32>,
+}
+
+impl LookUp<'_> {
+    /// Appends the indices of the values of `rows`. All of it is one loop: calls would cost as much as the look-ups.
+    fn all<T: ByteArrayType<Offset = i32>>(
+        self,
+        array: &GenericByteArray<T>,
+        rows: impl Iterator<Item = usize>,
+    ) {
+        let (offsets, data) = (array.value_offsets(), array.value_data());
+        for row in rows {
+            let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+            let found = self.dictionary.bytes(Key::of(data, start, end), self.column_page);
+            if found.is_new_in_page {
+                self.bounds.add_bytes(&data[start..end]);
+            }
+            self.indices.push(found.index);
         }
     }
+}
+
+/// Words whose bytes change places together.
+const SQUARE: usize = 8;
+
+/// The first byte of every word, then the second one, and so on.
+fn split_streams(words: &[i64], out: &mut Vec<u8>) {
+    out.resize(words.len() * SQUARE, 0);
+    let (squares, rest) = words.as_chunks::<SQUARE>();
+    let mut streams = out.chunks_exact_mut(words.len().max(1));
+    let mut streams: [&mut [u8]; SQUARE] = std::array::from_fn(|_| streams.next().unwrap_or_default());
+    for (at, square) in squares.iter().enumerate() {
+        for (stream, bytes) in streams.iter_mut().zip(transposed(square)) {
+            stream[at * SQUARE..][..SQUARE].copy_from_slice(&bytes.to_le_bytes());
+        }
+    }
+    for (at, word) in rest.iter().enumerate() {
+        for (stream, byte) in streams.iter_mut().zip(word.to_le_bytes()) {
+            stream[squares.len() * SQUARE + at] = byte;
+        }
+    }
+}
+
+/// Eight words as a square of bytes, mirrored: the lowest bytes of all in the first word, and so on.
+#[inline(always)]
+fn transposed(square: &[i64; SQUARE]) -> [u64; SQUARE] {
+    let mut words = square.map(|word| word as u64);
+    // Bytes, then pairs, then halves trade places across the diagonal of their squares of two by two.
+    for (distance, mask) in
+        [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)]
+    {
+        for row in (0..SQUARE).filter(|row| row & distance == 0) {
+            let traded = (words[row] >> (8 * distance) ^ words[row + distance]) & mask;
+            words[row] ^= traded << (8 * distance);
+            words[row + distance] ^= traded;
+        }
+    }
+    words
 }
