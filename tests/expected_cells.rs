@@ -173,8 +173,8 @@ fn rows_by_shortcut<'a>(
                 Payload::Integer(value) => Value::Integer(value),
                 Payload::Double(bits) => Value::Double(f64::from_bits(bits)),
                 Payload::Boolean(value) => Value::Boolean(value),
-                Payload::String(text) => Value::String(text),
-                Payload::Binary(bytes) => Value::Binary(bytes),
+                Payload::String(text, _) => Value::String(text),
+                Payload::Binary(bytes, _) => Value::Binary(bytes),
             };
             let (name, value_type) = names[*index];
             assert_eq!(value.value_type(), value_type);

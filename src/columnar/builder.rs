@@ -197,7 +197,7 @@ impl BatchBuilder {
     pub fn finish(&mut self) -> Result<Batch> {
         self.placed.clear();
         let rows = self.rows();
-        let totals = std::mem::take(&mut self.totals);
+        let totals = Totals { row_sum: self.hasher.take_sum(), ..std::mem::take(&mut self.totals) };
         self.overflow_cells = 0;
         let mut keys = self.keys.iter_mut();
         let mut attributes = self.placed.columns.iter_mut();
@@ -373,7 +373,7 @@ impl BatchBuilder {
         self.totals.rows += 1;
         self.totals.cells += cell_count as u64;
         if self.sums {
-            self.totals.row_sum += self.hasher.end_row();
+            self.hasher.add_row();
         }
         self.start_placing();
     }

@@ -15,6 +15,9 @@ pub type StringColumn = BytesColumn<Utf8Type>;
 /// BINARY values.
 pub type BinaryColumn = BytesColumn<BinaryType>;
 
+/// Bytes that are copied whatever the length of a value, up to here.
+const SHORT: usize = 32;
+
 /// Values of any length end to end. Rows without one are filled in when the next value comes; in a column that was sparse
 /// in the last batch, at the end.
 pub struct BytesColumn<T> {
@@ -45,13 +48,19 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     /// The caller keeps the column's total under 2 GiB; [`BatchBuilder`](super::BatchBuilder) checks that per row.
     #[inline(always)]
     pub fn push(&mut self, row: usize, value: &T::Native) {
+        self.push_from(row, value, value.as_ref());
+    }
+
+    /// As [`BytesColumn::push`]; `page` starts with the value and goes on behind it.
+    #[inline(always)]
+    pub fn push_from(&mut self, row: usize, value: &T::Native, page: &[u8]) {
         let value: &[u8] = value.as_ref();
         if let Some(list) = &mut self.list {
             list.push(row);
         } else if self.offsets.len() != row + 1 {
             self.fill(row);
         }
-        append(&mut self.data, value);
+        append(&mut self.data, value, page);
         debug_assert!(i32::try_from(self.data.len()).is_ok(), "the caller bounds the batch");
         self.offsets.push(self.data.len() as i32);
     }
@@ -100,7 +109,7 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         next_offsets.push(0);
         let offsets = std::mem::replace(&mut self.offsets, next_offsets).into();
         let room = self.data.len();
-        let data = std::mem::replace(&mut self.data, Vec::with_capacity(room));
+        let data = std::mem::replace(&mut self.data, Vec::with_capacity(room + SHORT));
         assert!(
             i32::try_from(data.len()).is_ok(),
             "the builder refuses rows far below what an offset can count"
@@ -116,10 +125,15 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     }
 }
 
-/// Appends `value`; a short one without a call, which costs more than the bytes do.
+/// Appends `value`, with which `page` starts; a short one without a call, which costs more than the bytes do, and where more
+/// bytes follow it without a look at its length, which a processor could not predict.
 #[inline(always)]
-fn append(data: &mut Vec<u8>, value: &[u8]) {
+fn append(data: &mut Vec<u8>, value: &[u8], page: &[u8]) {
     let end = data.len() + value.len();
+    if let (0..=SHORT, Some(first)) = (value.len(), page.first_chunk::<SHORT>()) {
+        data.extend_from_slice(first);
+        return data.truncate(end);
+    }
     match (value.len(), value.first_chunk::<8>(), value.last_chunk::<8>()) {
         (8..=16, Some(first), Some(last)) => {
             data.extend_from_slice(first);
@@ -148,12 +162,15 @@ mod tests {
 
     #[test]
     fn values_of_every_length_are_appended_whole() {
-        let (mut data, mut expected) = (Vec::new(), Vec::new());
+        let (mut data, mut expected) = (Vec::new(), Vec::<u8>::new());
         for length in 0..40_u8 {
             let value: Vec<u8> = (0..length).collect();
-            append(&mut data, &value);
-            expected.extend(value);
-            assert_eq!(data, expected, "{length}");
+            for behind in [0, 1, 20, 40] {
+                let page = [value.as_slice(), &vec![0xee; behind]].concat();
+                append(&mut data, &value, &page);
+                expected.extend(&value);
+                assert_eq!(data, expected, "{length} {behind}");
+            }
         }
     }
 

@@ -104,8 +104,8 @@ impl<'a> CellSink<'a> for PlacedCells {
                 Payload::Integer(value) => RowHasher::cell_hash(seed, &value.to_le_bytes()),
                 Payload::Double(bits) => RowHasher::cell_hash(seed, &bits.to_le_bytes()),
                 Payload::Boolean(value) => RowHasher::cell_hash(seed, &[u8::from(value)]),
-                Payload::String(text) => RowHasher::cell_hash(seed, text.as_bytes()),
-                Payload::Binary(bytes) => RowHasher::cell_hash(seed, bytes),
+                Payload::String(text, _) => RowHasher::cell_hash(seed, text.as_bytes()),
+                Payload::Binary(bytes, _) => RowHasher::cell_hash(seed, bytes),
             };
             self.sum = self.sum.wrapping_add(hash);
         }

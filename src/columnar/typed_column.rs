@@ -64,8 +64,8 @@ impl TypedColumn {
             (TypedColumn::Integer(column), Payload::Integer(value)) => column.push(row, value),
             (TypedColumn::Double(column), Payload::Double(bits)) => column.push(row, f64::from_bits(bits)),
             (TypedColumn::Boolean(column), Payload::Boolean(value)) => column.push(row, value),
-            (TypedColumn::String(column), Payload::String(text)) => column.push(row, text),
-            (TypedColumn::Binary(column), Payload::Binary(bytes)) => column.push(row, bytes),
+            (TypedColumn::String(column), Payload::String(text, page)) => column.push_from(row, text, page),
+            (TypedColumn::Binary(column), Payload::Binary(bytes, page)) => column.push_from(row, bytes, page),
             _ => return false,
         }
         true

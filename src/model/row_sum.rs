@@ -84,6 +84,9 @@ const TIMESTAMP_SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 #[derive(Debug, Default)]
 pub struct RowHasher {
     key_bytes: Vec<u8>,
+    /// What is to be hashed of the row that [`RowHasher::add_row`] took last; nothing if it took none.
+    added: Vec<u8>,
+    added_sum: RowSum,
     sum: u128,
     cell_count: u32,
     seeds: ColumnSeeds,
@@ -135,14 +138,15 @@ impl RowHasher {
     #[inline]
     pub fn key(&mut self, value: PrimaryKeyValue<'_>) {
         let mut bytes_of = |code: u8, bytes: &[u8]| {
-            self.key_bytes.push(code);
-            self.key_bytes.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            let [l0, l1, l2, l3] = (bytes.len() as u32).to_le_bytes();
+            self.key_bytes.extend_from_slice(&[code, l0, l1, l2, l3]);
             self.key_bytes.extend_from_slice(bytes);
         };
         match value {
             PrimaryKeyValue::Integer(value) => {
-                self.key_bytes.push(ValueType::Integer.code());
-                self.key_bytes.extend_from_slice(&value.to_le_bytes());
+                let mut bytes = [ValueType::Integer.code(), 0, 0, 0, 0, 0, 0, 0, 0];
+                bytes[1..].copy_from_slice(&value.to_le_bytes());
+                self.key_bytes.extend_from_slice(&bytes);
             }
             PrimaryKeyValue::String(value) => bytes_of(ValueType::String.code(), value.as_bytes()),
             PrimaryKeyValue::Binary(value) => bytes_of(ValueType::Binary.code(), value),
@@ -156,13 +160,44 @@ impl RowHasher {
     /// Ends the row: its hash, and the hasher is ready for the next one.
     #[inline]
     pub fn end_row(&mut self) -> RowSum {
-        self.key_bytes.extend_from_slice(&self.sum.to_le_bytes());
-        self.key_bytes.extend_from_slice(&self.cell_count.to_le_bytes());
+        self.end_bytes();
         let hash = xxh3_128(&self.key_bytes);
         self.key_bytes.clear();
-        self.sum = 0;
-        self.cell_count = 0;
         RowSum(hash)
+    }
+
+    /// As [`RowHasher::end_row`], with the hash added to what [`RowHasher::take_sum`] gives.
+    ///
+    /// Quicker for many rows: a row is hashed when the next one has been written, since a processor that reads bytes just
+    /// after they were written, in other pieces, waits until they are in the cache (`iot`: 2 % of the pipeline).
+    #[inline]
+    pub fn add_row(&mut self) {
+        self.end_bytes();
+        self.hash_added();
+        std::mem::swap(&mut self.key_bytes, &mut self.added);
+    }
+
+    /// The sum of the rows added since the last call.
+    pub fn take_sum(&mut self) -> RowSum {
+        self.hash_added();
+        std::mem::take(&mut self.added_sum)
+    }
+
+    #[inline(always)]
+    fn hash_added(&mut self) {
+        if !self.added.is_empty() {
+            self.added_sum += RowSum(xxh3_128(&self.added));
+            self.added.clear();
+        }
+    }
+
+    #[inline(always)]
+    fn end_bytes(&mut self) {
+        let mut end = [0; 20];
+        end[..16].copy_from_slice(&self.sum.to_le_bytes());
+        end[16..].copy_from_slice(&self.cell_count.to_le_bytes());
+        self.key_bytes.extend_from_slice(&end);
+        (self.sum, self.cell_count) = (0, 0);
     }
 
     /// The hash of a whole row. Cells without a value (deletes) do not count: a stored row has none.
@@ -201,6 +236,21 @@ mod tests {
         assert_eq!(one, same);
         assert_eq!(one + two, two + one);
         assert_ne!(one + one, RowSum::default());
+    }
+
+    #[test]
+    fn rows_that_are_added_make_the_sum_of_their_hashes() {
+        let mut hasher = RowHasher::default();
+        for rows in [0, 1, 2, 5] {
+            let mut sum = RowSum::default();
+            for id in 0..rows {
+                sum += RowHasher::default().row(&row(id, &[("a", 5, Value::Integer(id))]));
+                hasher.key(PrimaryKeyValue::Integer(id));
+                hasher.cell(RowHasher::column_seed("a", ValueType::Integer), 5, Value::Integer(id));
+                hasher.add_row();
+            }
+            assert_eq!(hasher.take_sum(), sum, "{rows}");
+        }
     }
 
     #[test]
