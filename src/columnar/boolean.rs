@@ -79,7 +79,7 @@ mod tests {
     fn values_taken_back_leave_nothing_behind() {
         let mut column = BooleanColumn::default();
         for step in [1, 9, 2, 100, 1, 64, 63] {
-            let value = |row: usize| (row % step == step / 2).then_some(row % 3 == 0);
+            let value = |row: usize| (row % step == step / 2).then_some(row.is_multiple_of(3));
             for row in 0..300 {
                 if let Some(value) = value(row) {
                     column.push(row, true);

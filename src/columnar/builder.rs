@@ -117,7 +117,7 @@ impl BatchBuilder {
         BatchBuilder::summing(plan, true)
     }
 
-    /// A builder that leaves row-sums out, for rows that nobody will ask one of: a third less work
+    /// A builder that leaves row-sums out, for rows that nobody will ask one of: a sixth less work
     /// (`otsvault bench`, decoding with and without).
     pub fn unsummed(plan: Arc<ColumnPlan>) -> BatchBuilder {
         BatchBuilder::summing(plan, false)
