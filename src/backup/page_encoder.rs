@@ -50,7 +50,7 @@ impl PageEncoder {
         {
             if count == 0 {
                 first_key = PrimaryKey::from_row(&row.key);
-            } else if !is_after(&row, &previous) {
+            } else if !row.is_after(&previous) {
                 return Err(bad_page("its rows are not in ascending key order".into(), range));
             }
             // A row as it should be has none left.
@@ -111,11 +111,6 @@ impl PageEncoder {
         }
         Ok(())
     }
-}
-
-fn is_after(row: &Row<'_>, previous: &Row<'_>) -> bool {
-    let values = row.key.iter().map(|(_, value)| value);
-    values.gt(previous.key.iter().map(|(_, value)| value))
 }
 
 /// BulkExport may leave them out, and a copy without them is not the table.

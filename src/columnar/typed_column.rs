@@ -44,7 +44,7 @@ impl TypedColumn {
     }
 
     /// Puts `value` into `row`; `false`, and nothing done, if it is of another type.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, row: usize, value: Value<'_>) -> bool {
         match (self, value) {
             (TypedColumn::Integer(column), Value::Integer(value)) => column.push(row, value),

@@ -1,5 +1,7 @@
 //! Borrowed views of cells and rows, as they lie in a response body or a record batch.
 
+use std::cmp::Ordering;
+
 use super::PrimaryKeyValue;
 
 /// One value of one cell. Strings and binaries borrow from the bytes they were read from.
@@ -161,5 +163,54 @@ impl<'a> Row<'a> {
         self.cells.clear();
         self.delete_marker = false;
         self.sequence = None;
+    }
+    /// Whether its primary key is the larger one of two of the same table.
+    #[inline]
+    pub fn is_after(&self, previous: &Row<'_>) -> bool {
+        let order =
+            self.key.iter().zip(&previous.key).map(|((_, value), (_, before))| match (value, before) {
+                // Most keys go on with the first columns of the one before, which is seen without a call.
+                (PrimaryKeyValue::String(a), PrimaryKeyValue::String(b))
+                    if are_one(a.as_bytes(), b.as_bytes()) =>
+                {
+                    Ordering::Equal
+                }
+                _ => value.cmp(before),
+            });
+        let first = order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+        first.then(self.key.len().cmp(&previous.key.len())).is_gt()
+    }
+}
+
+/// Whether both are the same 8 to 16 bytes.
+#[inline(always)]
+fn are_one(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        && (8..=16).contains(&a.len())
+        && a.first_chunk::<8>() == b.first_chunk::<8>()
+        && a.last_chunk::<8>() == b.last_chunk::<8>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_after_another_one_where_the_order_of_its_values_says_so() {
+        let texts =
+            ["", "abcdefg", "abcdefgh", "abcdefgi", "abcdefgh1", "abcdefgh12345678", "abcdefgh12345679"];
+        let longer = ["bbcdefgh12345678", "abcdefgh123456789", "abcdefgh123456780"];
+        let row = |text, number| Row {
+            key: vec![("t", PrimaryKeyValue::String(text)), ("n", PrimaryKeyValue::Integer(number))],
+            ..Row::default()
+        };
+        let rows: Vec<_> =
+            texts.into_iter().chain(longer).flat_map(|text| [row(text, -1), row(text, 1)]).collect();
+        for a in &rows {
+            for b in &rows {
+                assert_eq!(a.is_after(b), a.key > b.key, "{a:?} {b:?}");
+            }
+            assert!(a.is_after(&Row::default()) && !Row::default().is_after(a));
+        }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Dictionary {
     slots: Vec<u32>,
     /// The value that came last.
     last: u32,
+    /// How often it came again lately; below zero it is not looked at first.
+    runs: i32,
 }
 
 /// A string or binary.
@@ -72,6 +74,8 @@ pub(super) struct Found {
     pub(super) is_new_in_page: bool,
 }
 
+/// Values that it takes to change the mind.
+const MOST_RUNS: i32 = 64;
 const FIRST_SLOTS: usize = 64;
 /// Slots per value, at least.
 const SLOTS_PER_VALUE: usize = 4;
@@ -87,7 +91,7 @@ impl Dictionary {
 
     fn new(has_lengths: bool) -> Dictionary {
         let slots = vec![0; FIRST_SLOTS];
-        Dictionary { has_lengths, page: Vec::new(), entries: Vec::new(), count: 0, slots, last: 0 }
+        Dictionary { has_lengths, page: Vec::new(), entries: Vec::new(), count: 0, slots, last: 0, runs: 0 }
     }
 
     /// Distinct values.
@@ -141,14 +145,18 @@ impl Dictionary {
     /// The index of a string or binary in `column_page`.
     #[inline(always)]
     pub(super) fn bytes(&mut self, key: Key<'_>, column_page: u32) -> Found {
-        // Runs are common, in keys above all.
-        if let Some(entry) = self.entries.get(self.last as usize)
+        // Runs are common, in keys above all. Where they are not, the question is a mispredicted branch now and then.
+        if self.runs >= 0
+            && let Some(entry) = self.entries.get(self.last as usize)
             && entry.seen_in == column_page
             && self.is(entry, &key)
         {
+            self.runs = (self.runs + 1).min(MOST_RUNS);
             return Found { index: self.last, is_new_in_page: false };
         }
         let found = self.find(&key, column_page);
+        let step = if found.index == self.last { 1 } else { -1 };
+        self.runs = (self.runs + step).clamp(-MOST_RUNS, MOST_RUNS);
         self.last = found.index;
         found
     }
