@@ -26,6 +26,7 @@ mod error;
 mod expected;
 mod expected_key;
 mod extension;
+mod fetch;
 mod head;
 mod key;
 mod matrix_reader;

@@ -120,10 +120,6 @@ pub(super) trait Method: Copy {
     /// Goes on from `crc` over the first `length` of `bytes`, which has so many. Quicker where 16 or more are there,
     /// though they may not count.
     fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8;
-
-    /// Has the start of `bytes` fetched into the cache, where this can be asked for.
-    #[inline(always)]
-    fn fetch(self, _bytes: &[u8]) {}
 }
 
 /// The way that every processor has.

@@ -7,8 +7,8 @@
 //! which gives the quotient (Barrett), and the last bits of quotient times P are the remainder's.
 
 use std::arch::x86_64::{
-    __m128i, _MM_HINT_T0, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_prefetch,
-    _mm_set_epi8, _mm_set_epi64x, _mm_shuffle_epi8, _mm_unpackhi_epi64, _mm_xor_si128,
+    __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi8, _mm_set_epi64x,
+    _mm_shuffle_epi8, _mm_unpackhi_epi64, _mm_xor_si128,
 };
 
 use super::crc8::{self, Method};
@@ -71,12 +71,6 @@ impl Method for CarryLess {
     fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8 {
         // SAFETY: as above.
         unsafe { update_within(crc, bytes, length) }
-    }
-
-    #[inline(always)]
-    fn fetch(self, bytes: &[u8]) {
-        // SAFETY: a hint about an address; nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast()) };
     }
 }
 

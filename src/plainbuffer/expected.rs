@@ -10,6 +10,7 @@ use super::crc8::{self, Method, Tables, Unchecked};
 #[cfg(target_arch = "x86_64")]
 use super::crc8_clmul::CarryLess;
 use super::expected_key::ExpectedKey;
+use super::fetch::fetch_ahead;
 use super::head::CellHead;
 use super::wire::*;
 use crate::model::{PrimaryKeyType, PrimaryKeyValue, ValueType};
@@ -73,9 +74,8 @@ struct Expected {
 /// Names skipped one by one before the next name is looked up.
 const PROBES: usize = 2;
 
-/// Bytes from a cell to what is fetched into the cache meanwhile: processors do so themselves, but not from one page of memory
-/// to the next.
-const FETCHED_AHEAD: usize = 2_048;
+/// Bytes of a cell, its name and all, up to which it is worth fetching pages ahead.
+const SMALL_CELL: usize = 128;
 
 /// `07`, the timestamp, `0A` and the checksum.
 const TAIL: usize = 11;
@@ -166,9 +166,12 @@ impl ExpectedCells {
         let mut row = RowSoFar { method, crc: row_crc, timestamp: None };
         let mut from = 0;
         while rest.first() == Some(&CELL) {
-            method.fetch(rest.get(FETCHED_AHEAD..).unwrap_or_default());
             let (index, cell, value) = self.find(from, rest)?;
             from = cell.next;
+            // Of long values a processor fetches more by itself, and is only disturbed (`fat`: 27 % slower).
+            if cells > 0 && bytes - rest.len() < cells * SMALL_CELL {
+                fetch_ahead(rest);
+            }
             cells += 1;
             // Each arm knows its type down to the column, and reads as much as it can at once.
             rest = match cell.value_type {
