@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
-use arrow::buffer::{BooleanBuffer, Buffer};
 
-use super::validity::Validity;
+use super::validity::{Validity, bits};
 
 /// Bits of a word.
 const WORD: usize = u64::BITS as usize;
@@ -62,11 +61,8 @@ impl BooleanColumn {
         }
         self.rows = 0;
         let room = self.words.len();
-        let mut words = std::mem::replace(&mut self.words, Vec::with_capacity(room));
-        // Arrow counts bits byte by byte.
-        words.iter_mut().for_each(|word| *word = word.to_le());
-        let values = BooleanBuffer::new(Buffer::from_vec(words), 0, rows);
-        Arc::new(BooleanArray::new(values, self.validity.finish(rows)))
+        let words = std::mem::replace(&mut self.words, Vec::with_capacity(room));
+        Arc::new(BooleanArray::new(bits(words, rows), self.validity.finish(rows)))
     }
 }
 

@@ -33,10 +33,8 @@ impl Validity {
         self.values_up_to(rows);
         self.rows = 0;
         let room = self.words.len();
-        let mut words = std::mem::replace(&mut self.words, Vec::with_capacity(room));
-        // Arrow counts bits byte by byte.
-        words.iter_mut().for_each(|word| *word = word.to_le());
-        Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(words), 0, rows)))
+        let words = std::mem::replace(&mut self.words, Vec::with_capacity(room));
+        Some(NullBuffer::new(bits(words, rows)))
     }
 
     #[inline]
@@ -55,6 +53,13 @@ impl Validity {
             self.words[last] |= to;
         }
     }
+}
+
+/// The first `rows` bits of `words`, the lowest of each first.
+pub(super) fn bits(mut words: Vec<u64>, rows: usize) -> BooleanBuffer {
+    // Arrow counts bits byte by byte.
+    words.iter_mut().for_each(|word| *word = word.to_le());
+    BooleanBuffer::new(Buffer::from_vec(words), 0, rows)
 }
 
 #[cfg(test)]

@@ -164,10 +164,11 @@ impl<'a> Row<'a> {
         self.delete_marker = false;
         self.sequence = None;
     }
+
     /// Whether its primary key is the larger one of two of the same table.
     #[inline]
     pub fn is_after(&self, previous: &Row<'_>) -> bool {
-        let order =
+        let mut order =
             self.key.iter().zip(&previous.key).map(|((_, value), (_, before))| match (value, before) {
                 // Most keys go on with the first columns of the one before, which is seen without a call.
                 (PrimaryKeyValue::String(a), PrimaryKeyValue::String(b))
@@ -177,7 +178,7 @@ impl<'a> Row<'a> {
                 }
                 _ => value.cmp(before),
             });
-        let first = order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+        let first = order.find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
         first.then(self.key.len().cmp(&previous.key.len())).is_gt()
     }
 }

@@ -64,6 +64,12 @@ pub(super) fn update_4(crc: u8, bytes: &[u8; 4]) -> u8 {
     ahead(3, a ^ crc) ^ ahead(2, b) ^ ahead(1, c) ^ ahead(0, d)
 }
 
+/// The length of a STRING or BINARY more: by tables, so that short values all take the one way for eight bytes or fewer.
+#[inline(always)]
+pub(super) fn update_length(crc: u8, size: usize) -> u8 {
+    update_4(crc, &(size as u32).to_le_bytes())
+}
+
 /// Eight bytes more.
 #[inline(always)]
 pub(super) fn update_8(crc: u8, bytes: &[u8; 8]) -> u8 {

@@ -197,7 +197,7 @@ impl ExpectedCells {
                 ValueType::String => {
                     let (size, bytes) = variable(value, STRING)?;
                     let (tail, after) = bytes.get(size..)?.split_first_chunk::<TAIL>()?;
-                    let crc = method.update_within(cell.crc_with(size), bytes, size);
+                    let crc = method.update_within(crc8::update_length(cell.crc, size), bytes, size);
                     let timestamp = row.end_of_cell(crc, tail)?;
                     sink.put(index, Payload::String(utf8(bytes, size)?, bytes), timestamp);
                     lengths += 1;
@@ -206,7 +206,7 @@ impl ExpectedCells {
                 ValueType::Binary => {
                     let (size, bytes) = variable(value, BLOB)?;
                     let (tail, after) = bytes.get(size..)?.split_first_chunk::<TAIL>()?;
-                    let crc = method.update_within(cell.crc_with(size), bytes, size);
+                    let crc = method.update_within(crc8::update_length(cell.crc, size), bytes, size);
                     let timestamp = row.end_of_cell(crc, tail)?;
                     sink.put(index, Payload::Binary(&bytes[..size], bytes), timestamp);
                     lengths += 1;
@@ -257,12 +257,6 @@ impl ExpectedCells {
 }
 
 impl Expected {
-    /// The checksum of name, type code and the length of a STRING or BINARY.
-    #[inline(always)]
-    fn crc_with(&self, size: usize) -> u8 {
-        crc8::update_4(self.crc, &(size as u32).to_le_bytes())
-    }
-
     fn new(name: &str, value_type: ValueType) -> Expected {
         let code = value_type.code();
         let fixed = match value_type {

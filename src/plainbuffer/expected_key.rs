@@ -56,12 +56,12 @@ impl ExpectedKey {
                 }
                 PrimaryKeyType::String => {
                     let (size, bytes) = variable(value, STRING)?;
-                    let crc = method.update_within(column.crc_with(size), bytes, size);
+                    let crc = method.update_within(crc8::update_length(column.crc, size), bytes, size);
                     (PrimaryKeyValue::String(utf8(bytes, size)?), crc, bytes.get(size..)?)
                 }
                 PrimaryKeyType::Binary => {
                     let (size, bytes) = variable(value, BLOB)?;
-                    let crc = method.update_within(column.crc_with(size), bytes, size);
+                    let crc = method.update_within(crc8::update_length(column.crc, size), bytes, size);
                     (PrimaryKeyValue::Binary(bytes.get(..size)?), crc, bytes.get(size..)?)
                 }
             };
@@ -78,12 +78,6 @@ impl ExpectedKey {
 }
 
 impl Column {
-    /// The checksum of name, type code and the length of a STRING or BINARY.
-    #[inline(always)]
-    fn crc_with(&self, size: usize) -> u8 {
-        crc8::update_4(self.crc, &(size as u32).to_le_bytes())
-    }
-
     fn new(name: &str, column_type: PrimaryKeyType) -> Column {
         let (code, fixed) = match column_type {
             PrimaryKeyType::Integer => (ValueType::Integer.code(), Some((9, ValueType::Integer.code()))),

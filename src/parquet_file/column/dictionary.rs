@@ -13,7 +13,7 @@ pub(super) struct Dictionary {
     /// Values.
     count: usize,
     /// Open addressing: the index, from 1; 0 is free. Never more than a quarter full: a value that is not in its first slot
-    /// costs a mispredicted branch, more than all the rest.
+    /// costs a mispredicted branch.
     slots: Vec<u32>,
     /// The value that came last.
     last: u32,
