@@ -12,6 +12,7 @@ mod range;
 mod record_sum;
 mod row_image;
 mod row_sum;
+pub(crate) mod short_bytes;
 mod stream_record;
 
 pub use cell::{Cell, CellOp, Row, SequenceInfo, Value, ValueType};

@@ -387,7 +387,7 @@ pub fn most_frequent(timestamps: impl Iterator<Item = i64>) -> Option<i64> {
     sorted.chunk_by(|a, b| a == b).max_by_key(|run| run.len()).and_then(|run| run.first().copied())
 }
 
-pub(super) fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
+fn key_size(key: &[(&str, PrimaryKeyValue<'_>)]) -> usize {
     let value_size = |value: &PrimaryKeyValue<'_>| match value {
         PrimaryKeyValue::Integer(_) => 8,
         PrimaryKeyValue::String(text) => text.len(),

@@ -9,14 +9,12 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 
 use super::row_list::RowList;
 use super::validity::Validity;
+use crate::model::short_bytes::{self, SHORT};
 
 /// STRING values.
 pub type StringColumn = BytesColumn<Utf8Type>;
 /// BINARY values.
 pub type BinaryColumn = BytesColumn<BinaryType>;
-
-/// Bytes that are copied whatever the length of a value, up to here.
-const SHORT: usize = 32;
 
 /// Values of any length end to end. Rows without one are filled in when the next value comes; in a column that was sparse
 /// in the last batch, at the end.
@@ -60,7 +58,7 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
         } else if self.offsets.len() != row + 1 {
             self.fill(row);
         }
-        append(&mut self.data, value, page);
+        short_bytes::append(&mut self.data, value, page);
         debug_assert!(i32::try_from(self.data.len()).is_ok(), "the caller bounds the batch");
         self.offsets.push(self.data.len() as i32);
     }
@@ -125,54 +123,11 @@ impl<T: ByteArrayType<Offset = i32>> BytesColumn<T> {
     }
 }
 
-/// Appends `value`, with which `page` starts; a short one without a call, which costs more than the bytes do, and where more
-/// bytes follow it without a look at its length, which a processor could not predict.
-#[inline(always)]
-fn append(data: &mut Vec<u8>, value: &[u8], page: &[u8]) {
-    let end = data.len() + value.len();
-    if let (0..=SHORT, Some(first)) = (value.len(), page.first_chunk::<SHORT>()) {
-        data.extend_from_slice(first);
-        return data.truncate(end);
-    }
-    match (value.len(), value.first_chunk::<8>(), value.last_chunk::<8>()) {
-        (8..=16, Some(first), Some(last)) => {
-            data.extend_from_slice(first);
-            // The two overlap where there are fewer than sixteen.
-            data.truncate(end - 8);
-            data.extend_from_slice(last);
-        }
-        (4..=7, ..) => {
-            if let (Some(first), Some(last)) = (value.first_chunk::<4>(), value.last_chunk::<4>()) {
-                data.extend_from_slice(first);
-                data.truncate(end - 4);
-                data.extend_from_slice(last);
-            }
-        }
-        (0..=3, ..) => value.iter().for_each(|byte| data.push(*byte)),
-        _ => data.extend_from_slice(value),
-    }
-    debug_assert_eq!(data.len(), end);
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, StringArray};
 
     use super::*;
-
-    #[test]
-    fn values_of_every_length_are_appended_whole() {
-        let (mut data, mut expected) = (Vec::new(), Vec::<u8>::new());
-        for length in 0..40_u8 {
-            let value: Vec<u8> = (0..length).collect();
-            for behind in [0, 1, 20, 40] {
-                let page = [value.as_slice(), &vec![0xee; behind]].concat();
-                append(&mut data, &value, &page);
-                expected.extend(&value);
-                assert_eq!(data, expected, "{length} {behind}");
-            }
-        }
-    }
 
     /// Batches in which every `step`th row has a value, and one row is taken back and put again.
     #[test]

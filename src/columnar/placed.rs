@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::builder::{BatchBuilder, key_size};
+use super::builder::BatchBuilder;
 use super::plan::{ColumnPlan, Role};
 use super::typed_column::TypedColumn;
 use crate::error::{Error, Kind, Result};
@@ -19,7 +19,7 @@ pub struct PlacedCells {
     row: usize,
     /// There are cells of that row in columns.
     is_begun: bool,
-    /// How many it has and how many bytes they are, once it is known to be as expected.
+    /// How many it has and how many bytes the row is, once it is known to be as expected.
     cell_count: usize,
     data_size: u64,
     /// Cells are hashed.
@@ -156,7 +156,7 @@ impl BatchBuilder {
                 .because("its cells were placed for another plan"));
         }
         self.check_key(&row.key)?;
-        self.begin_row(&row.key, key_size(&row.key) as u64 + self.placed.data_size)?;
+        self.begin_row(&row.key, self.placed.data_size)?;
         let cell_count = self.placed.cell_count;
         self.row_timestamps.push(self.rows(), self.placed.timestamp);
         self.hasher.add_cells(self.placed.sum, cell_count as u32);

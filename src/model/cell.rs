@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::PrimaryKeyValue;
+use super::short_bytes::are_one;
 
 /// One value of one cell. Strings and binaries borrow from the bytes they were read from.
 ///
@@ -181,15 +182,6 @@ impl<'a> Row<'a> {
         let first = order.find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
         first.then(self.key.len().cmp(&previous.key.len())).is_gt()
     }
-}
-
-/// Whether both are the same 8 to 16 bytes.
-#[inline(always)]
-fn are_one(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len()
-        && (8..=16).contains(&a.len())
-        && a.first_chunk::<8>() == b.first_chunk::<8>()
-        && a.last_chunk::<8>() == b.last_chunk::<8>()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
 
 use super::column_seeds::ColumnSeeds;
+use super::short_bytes;
 use super::{Cell, PrimaryKeyValue, Row, Value, ValueType};
 
 /// Sum of row hashes mod 2^128; 32 hex digits in JSON and in print.
@@ -135,12 +136,12 @@ impl RowHasher {
     }
 
     /// Adds one primary key column of the current row; call in key order.
-    #[inline]
+    #[inline(always)]
     pub fn key(&mut self, value: PrimaryKeyValue<'_>) {
         let mut bytes_of = |code: u8, bytes: &[u8]| {
             let [l0, l1, l2, l3] = (bytes.len() as u32).to_le_bytes();
             self.key_bytes.extend_from_slice(&[code, l0, l1, l2, l3]);
-            self.key_bytes.extend_from_slice(bytes);
+            short_bytes::append(&mut self.key_bytes, bytes, bytes);
         };
         match value {
             PrimaryKeyValue::Integer(value) => {

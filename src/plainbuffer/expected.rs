@@ -40,8 +40,8 @@ pub trait CellSink<'a> {
     /// in milliseconds since 1970 UTC.
     fn put(&mut self, index: usize, payload: Payload<'a>, timestamp: i64);
 
-    /// The row is as expected: it has `cells` cells, one at least, of `data_size` bytes by the service's rule, with that
-    /// `timestamp`.
+    /// The row is as expected: it has `cells` cells, one at least, with that `timestamp`, and `data_size` bytes by the service's
+    /// rule, its key included.
     fn end(&mut self, cells: usize, data_size: usize, timestamp: i64);
 }
 
@@ -160,6 +160,7 @@ impl ExpectedCells {
         key: &mut Vec<(&'a str, PrimaryKeyValue<'a>)>,
         sink: &mut impl CellSink<'a>,
     ) -> Option<&'a [u8]> {
+        let row_bytes = rest.len();
         let (row_crc, rest) = self.key.read(method, rest, key)?;
         let (&ROW_DATA, mut rest) = rest.split_first()? else { return None };
         let (bytes, mut cells, mut lengths) = (rest.len(), 0, 0);
@@ -221,7 +222,8 @@ impl ExpectedCells {
         if method.differ(stored, crc8::update_byte(row.crc, 0)) {
             return None;
         }
-        let data_size = bytes - rest.len() - cells * CELL_OVERHEAD - lengths * LENGTH_OVERHEAD;
+        let overhead = self.key.overhead + 1 + cells * CELL_OVERHEAD + lengths * LENGTH_OVERHEAD;
+        let data_size = row_bytes - rest.len() - overhead;
         sink.end(cells, data_size, i64::from_le_bytes(timestamp));
         Some(after)
     }

@@ -10,6 +10,8 @@ use crate::model::{PrimaryKeyType, PrimaryKeyValue, ValueType};
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExpectedKey {
     columns: Vec<Column>,
+    /// Bytes of a row up to the end of its key that are not data.
+    pub(super) overhead: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -24,12 +26,17 @@ struct Column {
     crc_before_8: u8,
 }
 
+/// Bytes of a cell that are not data: all but its name and its value.
+const CELL_OVERHEAD: usize = 14;
+
 /// Bytes of a cell before its name.
 const BEFORE_NAME: usize = 6;
 
 impl ExpectedKey {
     pub(super) fn new<'n>(columns: impl IntoIterator<Item = (&'n str, PrimaryKeyType)>) -> ExpectedKey {
-        ExpectedKey { columns: columns.into_iter().map(|(name, kind)| Column::new(name, kind)).collect() }
+        let columns: Vec<_> = columns.into_iter().map(|(name, kind)| Column::new(name, kind)).collect();
+        let overhead = columns.iter().map(|column| CELL_OVERHEAD + length_overhead(column.column_type));
+        ExpectedKey { overhead: 1 + overhead.sum::<usize>(), columns }
     }
 
     /// Reads a row up to the end of its key into `key`: the checksum of the row so far, and what follows; `None` if the
@@ -74,6 +81,14 @@ impl ExpectedKey {
             rest = after;
         }
         Some((row_crc, rest))
+    }
+}
+
+/// Of a STRING or BINARY the four bytes of its own length.
+fn length_overhead(column_type: PrimaryKeyType) -> usize {
+    match column_type {
+        PrimaryKeyType::Integer => 0,
+        PrimaryKeyType::String | PrimaryKeyType::Binary => 4,
     }
 }
 
