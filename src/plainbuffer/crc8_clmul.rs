@@ -69,12 +69,28 @@ impl Method for CarryLess {
 
     #[inline(always)]
     fn update_within(self, crc: u8, bytes: &[u8], length: usize) -> u8 {
-        // SAFETY: as above.
-        unsafe { update_within(crc, bytes, length) }
+        match (length, bytes.first_chunk::<16>()) {
+            // Most keys and many values: no call.
+            (1..=16, Some(first)) => {
+                let block = part(crc, first, length);
+                // SAFETY: as above.
+                let (high, low) = unsafe { (remainder((block >> 64) as u64), remainder(block as u64)) };
+                crc8::append_8(high, low)
+            }
+            // SAFETY: as above.
+            _ => unsafe { update_within(crc, bytes, length) },
+        }
     }
 }
 
-#[inline]
+/// The first `size` bytes of a message, 1 to 16, that goes on from `crc`: as the end of a block, since zeros in front of a
+/// message do not count, with the CRC added to the first byte.
+#[inline(always)]
+fn part(crc: u8, first: &[u8; 16], size: usize) -> u128 {
+    (u128::from_be_bytes(*first) ^ (u128::from(crc) << 120)) >> (8 * (16 - size))
+}
+
+#[inline(never)]
 #[target_feature(enable = "pclmulqdq,avx2,bmi2")]
 fn update_within(crc: u8, bytes: &[u8], length: usize) -> u8 {
     let Some(first) = bytes.first_chunk::<16>().filter(|_| length > 0) else {
@@ -83,14 +99,9 @@ fn update_within(crc: u8, bytes: &[u8], length: usize) -> u8 {
     if length >= LONG {
         return update_long(crc, &bytes[..length]);
     }
-    // The first block is a part of one, so that whole ones are left; zeros in front of a message do not count. A
-    // CRC that goes on is added to the first byte.
+    // The first block is a part of one, so that whole ones are left.
     let size = (length - 1) % 16 + 1;
-    let part = (u128::from_be_bytes(*first) ^ (u128::from(crc) << 120)) >> (8 * (16 - size));
-    if length <= 8 {
-        return remainder(part as u64);
-    }
-    let mut sum = vector(part);
+    let mut sum = vector(part(crc, first, size));
     let (blocks, _) = bytes[size..length].as_chunks::<16>();
     for block in blocks {
         sum = _mm_xor_si128(multiply(sum, by_one()), load(block));
