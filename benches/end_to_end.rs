@@ -89,7 +89,7 @@ fn cpu() {
             let table = format!("{shape}_{rows}");
             let back_up = || back_up(&sandbox, &table, &to, concurrency, &memory);
             // Ranges are cut where the workers happen to be, so each of the first backups asks for pages of its own.
-            (0..WARM_UPS).find(|_| replayed_of(&sandbox, &back_up).1 > WARM);
+            (0..WARM_UPS).find(|_| replayed_of(&sandbox, back_up).1 > WARM);
             let (taken, replayed): (Vec<Run>, _) =
                 replayed_of(&sandbox, || (0..runs(5)).map(|_| back_up()).collect());
             let peak = taken.iter().map(Run::peak_mib).fold(0.0, f64::max);
