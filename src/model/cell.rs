@@ -168,7 +168,6 @@ impl<'a> Row<'a> {
 
     /// Whether its primary key is the larger one of two of the same table.
     #[inline]
-    #[inline]
     pub fn is_after(&self, previous: &Row<'_>) -> bool {
         let mut order =
             self.key.iter().zip(&previous.key).map(|((_, value), (_, before))| match (value, before) {
