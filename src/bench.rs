@@ -19,7 +19,7 @@ mod turns;
 pub use backward::backward;
 pub use data_set::{DATA_SETS, DataSet};
 pub use figures::{Figure, PeerTime, read_figures, read_peer_times};
-pub use forward::{Forward, forward};
+pub use forward::{Forward, forward, walk};
 pub use pages::Pages;
 pub use records::records;
 pub use stage::Stage;

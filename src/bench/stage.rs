@@ -5,6 +5,8 @@
 pub enum Stage {
     /// The pages into a buffer that is there already: the floor under everything.
     Copy,
+    /// Every cell looked at, UTF-8 included, nothing kept, ordinary rows without their checksums.
+    WalkUnchecked,
     /// Every cell looked at, checksums and UTF-8 included, nothing kept.
     Walk,
     /// Pages to record batches, ordinary rows without their checksums.
@@ -48,6 +50,7 @@ impl Stage {
     pub fn label(self) -> &'static str {
         match self {
             Stage::Copy => "copy the pages",
+            Stage::WalkUnchecked => "walk the rows, no checksums",
             Stage::Walk => "walk the rows",
             Stage::DecodeUnchecked => "decode to record batches, no checksums",
             Stage::Decode => "decode to record batches",
