@@ -11,20 +11,20 @@ use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
 
-use otsvault::bench::{DataSet, Pages, walk};
+use otsvault::bench::{DataSet, Pages, Stage, walk};
 use otsvault::columnar::BatchBuilder;
 use otsvault::parquet_file::{FileEncoder, WriterSettings};
 
 /// Set and stage of a process that is counted.
 const COUNTED: &str = "COUNTED";
 
-const STAGES: [&str; 6] = [
-    "walk the rows, no checksums",
-    "walk the rows",
-    "decode to record batches, no checksums",
-    "decode to record batches",
-    "decode to record batches, with row-sum",
-    "encode to Parquet, zstd 1",
+const STAGES: [Stage; 6] = [
+    Stage::WalkUnchecked,
+    Stage::Walk,
+    Stage::DecodeUnchecked,
+    Stage::Decode,
+    Stage::DecodeAndSum,
+    Stage::Encode,
 ];
 
 fn main() {
@@ -32,18 +32,19 @@ fn main() {
     let option = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let scale: f64 = option("SCALE", "0.02").parse().expect("a number");
     if let Ok(counted) = std::env::var(COUNTED) {
-        let (set, stage) = counted.split_once(':').expect("a set and a stage");
+        let (set, label) = counted.split_once(':').expect("a set and a stage");
+        let stage = STAGES.into_iter().find(|stage| stage.label() == label).expect("a stage");
         return run(&Pages::of_set(&set_named(set), scale).expect("pages"), stage);
     }
     // Without `--bench` somebody only wants to know that it runs.
     if !std::env::args().any(|argument| argument == "--bench") {
         let pages = Pages::of_set(&set_named("iot"), 0.001).expect("pages");
-        return STAGES.iter().for_each(|stage| run(&pages, stage));
+        return STAGES.into_iter().for_each(|stage| run(&pages, stage));
     }
     println!("| set | stage | instructions per row | per byte of PlainBuffer |\n|---|---|---|---|");
     for set in option("SETS", "iot,wide,fat,sparse").split(',') {
         let pages = Pages::of_set(&set_named(set), scale).expect("pages");
-        for stage in STAGES {
+        for stage in STAGES.map(Stage::label) {
             let count = instructions(&format!("{set}:{stage}")) as f64;
             let (per_row, per_byte) = (count / pages.rows as f64, count / pages.bytes() as f64);
             println!("| {set} | {stage} | {per_row:.0} | {per_byte:.2} |");
@@ -72,7 +73,7 @@ fn instructions(of: &str) -> u64 {
     }
 }
 
-fn run(pages: &Pages, stage: &str) {
+fn run(pages: &Pages, stage: Stage) {
     let settings = WriterSettings::default();
     let plan = Arc::new(pages.plan(&settings).expect("a plan"));
     let rows = || BatchBuilder::unsummed(plan.clone());
@@ -84,14 +85,14 @@ fn run(pages: &Pages, stage: &str) {
         shown.expect("pages of the plan");
     };
     match stage {
-        "walk the rows, no checksums" => counted(|| _ = walk(pages, &unchecked).expect("rows")),
-        "walk the rows" => counted(|| _ = walk(pages, &checked).expect("rows")),
-        "decode to record batches, no checksums" => counted(|| decode(&unchecked, rows())),
-        "decode to record batches" => counted(|| decode(&checked, rows())),
-        "decode to record batches, with row-sum" => {
+        Stage::WalkUnchecked => counted(|| _ = walk(pages, &unchecked).expect("rows")),
+        Stage::Walk => counted(|| _ = walk(pages, &checked).expect("rows")),
+        Stage::DecodeUnchecked => counted(|| decode(&unchecked, rows())),
+        Stage::Decode => counted(|| decode(&checked, rows())),
+        Stage::DecodeAndSum => {
             counted(|| decode(&checked, BatchBuilder::new(plan.clone())));
         }
-        "encode to Parquet, zstd 1" => {
+        Stage::Encode => {
             let mut batches = Vec::new();
             let shown = pages.each_batch(rows(), plan.batch_bytes(), |batch| batches.push(batch));
             shown.expect("pages of the plan");
@@ -101,7 +102,7 @@ fn run(pages: &Pages, stage: &str) {
                 black_box(file.finish(vec![]).expect("the end of the file"));
             });
         }
-        other => panic!("there is no stage `{other}`"),
+        other => panic!("{other:?} is not counted"),
     }
 }
 
