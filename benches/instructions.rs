@@ -1,9 +1,9 @@
-//! Instructions that the stages of a backup take, counted by callgrind: to a thousandth the same in every run, where times on a busy
-//! machine move by a quarter.
+//! Instructions that the stages of a backup take, counted by callgrind: the same in every run to three thousandths, where times
+//! on a busy machine move by a quarter.
 //!
 //! A stage of a set runs once, in a process of its own under `valgrind`, without which this fails. Options through the
-//! environment: `SETS` (iot,wide,fat,sparse), `SCALE` (0.02) times their rows. Two things to know: valgrind has no AVX-512, so what chooses its
-//! instructions as it runs takes older ones there; and a load that misses every cache is one instruction too.
+//! environment: `SETS` (iot,wide,fat,sparse), `SCALE` (0.02) times their rows. Two things to know: valgrind has no AVX-512, so
+//! what chooses its instructions as it runs takes older ones there; and a load that misses every cache is one instruction too.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 

@@ -307,3 +307,42 @@ fn ordinary_rows_take_the_shortcut_and_all_others_do_not() {
     let (batch, taken) = batch_by_shortcut(&page_of(&rows), &plan);
     assert_eq!((batch.totals.rows, taken), (9, 3));
 }
+
+/// What rows are in bytes, and their hashes, depend on the types of their keys.
+#[test]
+fn keys_of_every_type_and_length_count_the_same_by_the_shortcut() {
+    let column =
+        |name: &str, column_type| PrimaryKeyColumn { name: name.into(), column_type, auto_increment: false };
+    let key = [
+        column("text", PrimaryKeyType::String),
+        column("number", PrimaryKeyType::Integer),
+        column("some_bytes", PrimaryKeyType::Binary),
+    ];
+    let text = "abcdefgh".repeat(12);
+    let rows: Vec<_> = (0..text.len())
+        .map(|length| Row {
+            key: vec![
+                ("text", PrimaryKeyValue::String(&text[..length])),
+                ("number", PrimaryKeyValue::Integer(7)),
+                ("some_bytes", PrimaryKeyValue::Binary(&text.as_bytes()[length..])),
+            ],
+            cells: vec![
+                Cell::put("a", Value::Integer(1), Some(9)),
+                Cell::put("b", Value::String("b"), Some(9)),
+            ],
+            ..Row::default()
+        })
+        .collect();
+    let (mut sample, mut page) = (Sample::default(), Vec::new());
+    write_header(&mut page);
+    for row in &rows {
+        sample.observe(row);
+        write_row(&mut page, row);
+    }
+    let plan = sample.plan(&key, &[]).unwrap();
+    let (short, taken) = batch_by_shortcut(&page, &plan);
+    let general = batch_by_the_general_way(&page, &plan);
+    assert_eq!(taken, rows.len());
+    assert_eq!(short.totals, general.totals);
+    assert_eq!(short.record_batch, general.record_batch);
+}

@@ -83,7 +83,7 @@ const TAIL: usize = 11;
 /// Bytes of a cell that are not data: all but its name, its value and the eight of its timestamp; of a STRING or BINARY the
 /// four of its length are not either.
 const CELL_OVERHEAD: usize = 15;
-const LENGTH_OVERHEAD: usize = 4;
+pub(super) const LENGTH_OVERHEAD: usize = 4;
 
 impl ExpectedCells {
     /// Expects rows with the primary key columns `key` and some of `cells`, which ascend by name; one name may stand there
@@ -222,6 +222,7 @@ impl ExpectedCells {
         if method.differ(stored, crc8::update_byte(row.crc, 0)) {
             return None;
         }
+        // One byte says that cells begin.
         let overhead = self.key.overhead + 1 + cells * CELL_OVERHEAD + lengths * LENGTH_OVERHEAD;
         let data_size = row_bytes - rest.len() - overhead;
         sink.end(cells, data_size, i64::from_le_bytes(timestamp));

@@ -1,7 +1,7 @@
 //! The primary key of an expected row: the same columns in every row, recognised by the bytes that they start with.
 
 use super::crc8::{self, Method};
-use super::expected::{utf8, variable};
+use super::expected::{LENGTH_OVERHEAD, utf8, variable};
 use super::head::CellHead;
 use super::wire::*;
 use crate::model::{PrimaryKeyType, PrimaryKeyValue, ValueType};
@@ -36,6 +36,7 @@ impl ExpectedKey {
     pub(super) fn new<'n>(columns: impl IntoIterator<Item = (&'n str, PrimaryKeyType)>) -> ExpectedKey {
         let columns: Vec<_> = columns.into_iter().map(|(name, kind)| Column::new(name, kind)).collect();
         let overhead = columns.iter().map(|column| CELL_OVERHEAD + length_overhead(column.column_type));
+        // One byte says that a key begins.
         ExpectedKey { overhead: 1 + overhead.sum::<usize>(), columns }
     }
 
@@ -84,11 +85,11 @@ impl ExpectedKey {
     }
 }
 
-/// Of a STRING or BINARY the four bytes of its own length.
+/// More of them, by type.
 fn length_overhead(column_type: PrimaryKeyType) -> usize {
     match column_type {
         PrimaryKeyType::Integer => 0,
-        PrimaryKeyType::String | PrimaryKeyType::Binary => 4,
+        PrimaryKeyType::String | PrimaryKeyType::Binary => LENGTH_OVERHEAD,
     }
 }
 
