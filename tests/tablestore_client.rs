@@ -509,8 +509,10 @@ async fn a_wrong_endpoint_is_named_at_once() {
 
 #[tokio::test]
 async fn a_host_that_does_not_answer_is_unavailable_after_the_budget() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let endpoint = format!("http://127.0.0.1:{port}");
+    // Bound, so that no other test gets the port, and never listening, so that it is refused.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
     let config = TableStoreConfig { retry_budget: Duration::from_millis(100), ..config(&endpoint) };
     let client = TableStore::new(config).unwrap();
     // Never sent, so even a write is repeated.

@@ -154,25 +154,41 @@ async fn scrape(address: &str) -> std::io::Result<String> {
     Ok(text)
 }
 
+/// What a follower serves once its first delta is committed.
+async fn metrics_of_a_follower(stage: &Stage) -> String {
+    let vault = stage.vault_url();
+    // Whoever asks for any port may get the one that is free now before the follower listens on it: it ends then.
+    for _ in 0..3 {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let arguments = ["delta", SOURCE, &vault, "--follow", "--every=100ms", "--metrics", &address];
+        let mut child = stage.program(&arguments).spawn().unwrap();
+        let scraped = async {
+            loop {
+                let text = scrape(&address).await.unwrap_or_default();
+                if text.contains("otsvault_deltas_total{table=\"t\"} 1") {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            text = scraped => {
+                child.kill().await.unwrap();
+                return text;
+            }
+            _ = child.wait() => {}
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("no metrics are served"),
+        }
+    }
+    panic!("the follower ended three times");
+}
+
 #[tokio::test]
 async fn a_follower_serves_its_lag_and_the_retention_that_is_used() {
     let mut random = StdRng::seed_from_u64(7);
     let (stage, _client) = followed(&mut random).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (vault, address) = (stage.vault_url(), format!("127.0.0.1:{port}"));
-    let arguments = ["delta", SOURCE, &vault, "--follow", "--every=100ms", "--metrics", &address];
-    let mut child = stage.program(&arguments).spawn().unwrap();
-    let scraped = async {
-        loop {
-            let text = scrape(&address).await.unwrap_or_default();
-            if text.contains("otsvault_deltas_total{table=\"t\"} 1") {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let text = tokio::time::timeout(Duration::from_secs(30), scraped).await.expect("metrics are served");
-    child.kill().await.unwrap();
+    let text = metrics_of_a_follower(&stage).await;
     for name in
         ["otsvault_delta_lag_seconds", "otsvault_delta_retention_used_ratio", "otsvault_delta_records_total"]
     {
