@@ -3,9 +3,10 @@
 //! more than so many per second; the client is told none of it. And what a burst of refusals does.
 //!
 //! Client and sandbox share the process and its cores. The best fixed setting and the adaptive one are measured in turns, so
-//! that what else the machine does hits both; medians. Options through the environment: `SECONDS` (4) measured per setting and turn,
-//! `ROUNDS` (3) turns, `WARM_UP` (6) seconds before the adaptive one is measured, `FIXED` (1,2,4,8,16,32,64), `PLACES` (8) requests at
-//! once, `HIDDEN` (150) requests per second.
+//! that what else the machine does hits both; medians. Between turns a service that counts by the second forgets the last one.
+//! Options through the environment: `SECONDS` (4) measured per setting and turn, `ROUNDS` (3) turns, `WARM_UP` (6) seconds before the
+//! adaptive one is measured, `FIXED` (1,2,4,8,16,32,64), `LATENCIES` (5,20,50,100 ms), `SERVICES` (unlimited,places,per-second), `PLACES`
+//! (8) requests at once, `HIDDEN` (150) requests per second.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -35,16 +36,16 @@ async fn main() {
     let measured = Duration::from_secs_f64(number(&option("SECONDS", seconds)));
     let warm_up = Duration::from_secs_f64(number(&option("WARM_UP", warm_up)));
     let rounds = number(&option("ROUNDS", rounds)) as usize;
-    let fixed: Vec<u32> = option("FIXED", fixed).split(',').map(|text| number(text) as u32).collect();
-    let places = number(&option("PLACES", "8")) as u32;
-    let hidden = number(&option("HIDDEN", "150")) as u32;
+    let fixed: Vec<u32> = list("FIXED", fixed).iter().map(|text| number(text) as u32).collect();
+    let latencies = list("LATENCIES", "5,20,50,100");
+    let services = list("SERVICES", "unlimited,places,per-second");
 
     println!(
         "| latency | service | best fixed | its pages/s | adaptive pages/s | of best | limit reached | refused/s |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for latency in [5, 20, 50, 100] {
-        for service in [Service::Unlimited, Service::Places(places), Service::PerSecond(hidden)] {
+    for latency in latencies.iter().map(|text| number(text) as u64) {
+        for service in services.iter().map(|name| Service::named(name)) {
             let stage = Stage::start(latency, service).await;
             let mut best = (0, 0.0);
             for setting in &fixed {
@@ -111,6 +112,17 @@ enum Service {
     PerSecond(u32),
 }
 
+impl Service {
+    fn named(name: &str) -> Service {
+        match name {
+            "unlimited" => Service::Unlimited,
+            "places" => Service::Places(number(&option("PLACES", "8")) as u32),
+            "per-second" => Service::PerSecond(number(&option("HIDDEN", "150")) as u32),
+            _ => panic!("`{name}` is none of unlimited, places and per-second"),
+        }
+    }
+}
+
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -123,6 +135,7 @@ impl fmt::Display for Service {
 
 struct Stage {
     sandbox: Sandbox,
+    service: Service,
     request: RangeRequest,
 }
 
@@ -147,7 +160,7 @@ impl Stage {
             description.definition.primary_key.into_iter().map(|column| column.name).collect();
         let range = KeyRange::all(key_names.len());
         let request = RangeRequest { limit: Some(5), ..RangeRequest::everything("t", key_names, range) };
-        let stage = Stage { sandbox, request };
+        let stage = Stage { sandbox, service, request };
         match service {
             Service::Unlimited => {}
             Service::Places(in_flight) => {
@@ -188,6 +201,9 @@ impl Stage {
 
     /// Lets a client work, and looks at it for `time` after `settle`.
     async fn rate(&self, client: &TableStore, settle: Duration, time: Duration) -> Rate {
+        if let Service::PerSecond(_) = self.service {
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+        }
         let (_callers, pages) = self.callers(client);
         tokio::time::sleep(settle).await;
         let (pages_before, refused_before) = (pages.load(Relaxed), client.counters().throttles);
@@ -219,6 +235,10 @@ fn config(sandbox: &Sandbox, concurrency: ConcurrencyLimit) -> TableStoreConfig 
 
 fn number(text: &str) -> f64 {
     text.parse().expect("a number")
+}
+
+fn list(name: &str, default: &str) -> Vec<String> {
+    option(name, default).split(',').map(str::to_owned).collect()
 }
 
 fn option(name: &str, default: &str) -> String {

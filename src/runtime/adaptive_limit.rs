@@ -8,10 +8,12 @@
 //!   doubling that did not is taken back to where its throughput is reached.
 //! - **Steady**: now and then an eighth more or less is tried for one window. More is kept if at least half of it arrives
 //!   as throughput, less is kept if at most half of it is lost. So the limit stands where more requests only wait
-//!   for each other, and follows when that place moves. Tries that change nothing become rarer.
+//!   for each other, and follows when that place moves: each try of more that is kept doubles the next one, up to half
+//!   the limit. Tries that change nothing become rarer.
 //! - **Latency** that doubles while the throughput falls takes 30 % off at once: somebody else has the capacity now.
 //! - **A refusal** for want of capacity halves the limit. It then climbs back to just below the limit that was refused,
-//!   and stays there a while before it tries more, longer each time that is refused again.
+//!   and stays there a while before it tries more, longer each time that is refused again, but never so long that more
+//!   than a quarter of a second's work is lost.
 //!
 //! Windows in which the callers did not use the limit say nothing and change nothing.
 
@@ -48,9 +50,11 @@ const SMALLEST_WINDOW: u32 = 8;
 /// Part of a change in concurrency that has to arrive as throughput.
 const WORTHWHILE: f64 = 0.5;
 
-/// Part of the limit that is tried more or less; a smaller one upwards near where the service refused.
+/// Part of the limit that is tried more or less; a smaller one upwards near where the service refused. The largest is what
+/// tries that were kept one after the other grow to.
 const STEP: f64 = 1.0 / 8.0;
 const STEP_NEAR_WALL: f64 = 1.0 / 32.0;
+const LARGEST_STEP: f64 = 1.0 / 2.0;
 
 /// Windows between two tries, at most.
 const LONGEST_GAP: u32 = 16;
@@ -58,12 +62,14 @@ const LONGEST_GAP: u32 = 16;
 /// Refusals within this time after a cut are echoes of what caused it: services count by the second.
 const ECHO: Duration = Duration::from_secs(1);
 
-/// Where the climb after a refusal ends, as a part of the limit that was refused.
+/// Where the climb after a refusal ends, as a part of the limit that was refused, and up to where that limit is still the
+/// one that was refused, by one request at least.
 const BELOW_WALL: f64 = 0.95;
+const ABOVE_WALL: f64 = 1.2;
 
-/// Windows that the limit stays just below where it was refused, at first and at most.
-const FIRST_HOLD: u32 = 8;
-const LONGEST_HOLD: u32 = 64;
+/// Work that is lost at most by one stay just below where the service refused, in time at the wall; an eighth of it at
+/// first.
+const HOLD_COSTS: Duration = Duration::from_millis(250);
 
 /// The limit and what it was learnt from.
 #[derive(Debug)]
@@ -79,7 +85,11 @@ pub struct AdaptiveLimit {
     countdown: u32,
     gap: u32,
     next_try: Direction,
+    /// Tries of more that were kept, one after the other.
+    streak: u32,
     wall: Option<Wall>,
+    /// No try before this time.
+    hold: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +125,8 @@ struct Measured {
 struct Wall {
     limit: f64,
     cut: Duration,
-    hold: u32,
+    /// How often it was found again.
+    confirmed: u32,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +153,8 @@ impl AdaptiveLimit {
             gap: 1,
             next_try: Direction::Up,
             wall: None,
+            hold: Duration::ZERO,
+            streak: 0,
         }
     }
 
@@ -155,7 +168,12 @@ impl AdaptiveLimit {
         match sample.outcome {
             Outcome::Throttled => self.refused(sample),
             Outcome::Answered if sample.began >= self.changed => {
-                if self.window.add(sample, self.limit()) {
+                let size = match self.phase {
+                    // Nothing is measured: an answer each says that there is room.
+                    Phase::Recovery => self.limit(),
+                    _ => (2 * self.limit()).max(SMALLEST_WINDOW),
+                };
+                if self.window.add(sample, self.limit(), size) {
                     let window = std::mem::take(&mut self.window);
                     self.end_window(&window, sample.ended);
                 }
@@ -165,14 +183,15 @@ impl AdaptiveLimit {
     }
 
     fn refused(&mut self, sample: Sample) {
-        let hold = match self.wall {
+        let confirmed = match self.wall {
             Some(wall) if sample.began < wall.cut || sample.ended < wall.cut + ECHO => return,
             // Refused at about the same limit again: so much is known now.
-            Some(wall) if self.limit < wall.limit * 1.2 => (wall.hold * 2).min(LONGEST_HOLD),
-            _ => FIRST_HOLD,
+            Some(wall) if wall.is_about(self.limit) => wall.confirmed + 1,
+            _ => 0,
         };
-        self.wall = Some(Wall { limit: self.limit, cut: sample.ended, hold });
+        self.wall = Some(Wall { limit: self.limit, cut: sample.ended, confirmed });
         self.phase = Phase::Recovery;
+        self.streak = 0;
         self.set(self.limit / 2.0, sample.ended);
     }
 
@@ -215,7 +234,7 @@ impl AdaptiveLimit {
         }
         self.settle(below_wall.max(self.limit), now);
         self.next_try = Direction::Up;
-        self.countdown = self.wall.map_or(1, |wall| wall.hold);
+        self.hold = now + self.wall.map_or(Duration::ZERO, |wall| wall.hold(self.limit));
     }
 
     fn steady(&mut self, usual: Option<Measured>, measured: Measured, now: Duration) {
@@ -233,14 +252,15 @@ impl AdaptiveLimit {
         };
         self.phase = Phase::Steady(Some(usual));
         self.countdown = self.countdown.saturating_sub(1);
-        if self.countdown > 0 {
+        if self.countdown > 0 || now < self.hold {
             return;
         }
         let near_wall = self.wall.is_some_and(|wall| self.limit >= (wall.limit * BELOW_WALL).floor());
+        let grown = |part: f64| (part * f64::from(1 << self.streak.min(8))).min(LARGEST_STEP);
         let step = |part: f64| (self.limit * part).max(1.0).floor();
         let other = match self.next_try {
-            Direction::Up if near_wall => self.limit + step(STEP_NEAR_WALL),
-            Direction::Up => self.limit + step(STEP),
+            Direction::Up if near_wall => self.limit + step(grown(STEP_NEAR_WALL)),
+            Direction::Up => self.limit + step(grown(STEP)),
             Direction::Down => self.limit - step(STEP),
         };
         let other = other.clamp(self.floor, self.ceiling);
@@ -258,6 +278,7 @@ impl AdaptiveLimit {
             true => (Direction::Up, measured.is_worth_more_than(&before)),
             false => (Direction::Down, !before.is_worth_more_than(&measured)),
         };
+        self.streak = if kept && direction == Direction::Up { self.streak + 1 } else { 0 };
         if !kept {
             self.gap = (self.gap * 2).min(LONGEST_GAP);
             self.next_try = direction.turned();
@@ -268,11 +289,11 @@ impl AdaptiveLimit {
         let limit = self.limit;
         self.settle(limit, now);
         if let Some(wall) = self.wall {
-            match limit > wall.limit * 1.2 {
+            match limit > wall.limit * ABOVE_WALL {
                 // Far above what was once refused: that is over.
                 true => self.wall = None,
                 false if direction == Direction::Up && limit > wall.limit * BELOW_WALL => {
-                    self.countdown = wall.hold;
+                    self.hold = now + wall.hold(limit);
                 }
                 false => {}
             }
@@ -297,6 +318,19 @@ impl AdaptiveLimit {
     }
 }
 
+impl Wall {
+    fn is_about(&self, limit: f64) -> bool {
+        (limit - self.limit).abs() <= (self.limit * (ABOVE_WALL - 1.0)).max(1.0)
+    }
+
+    /// How long to stay at a limit just below.
+    fn hold(&self, limit: f64) -> Duration {
+        // One more request is the least that could be tried.
+        let lost = (1.0 / (limit + 1.0)).max(1.0 - BELOW_WALL);
+        HOLD_COSTS.div_f64(lost) / (8 >> self.confirmed.min(3))
+    }
+}
+
 impl Measured {
     /// Whether enough of the concurrency that this has more than `less` arrived as throughput.
     fn is_worth_more_than(&self, less: &Measured) -> bool {
@@ -316,12 +350,12 @@ impl Direction {
 
 impl Window {
     /// Adds a request; `true` when the window is full.
-    fn add(&mut self, sample: Sample, limit: u32) -> bool {
+    fn add(&mut self, sample: Sample, limit: u32, size: u32) -> bool {
         self.requests += 1;
         self.at_limit += u32::from(sample.in_flight >= limit);
         self.in_flight += f64::from(sample.in_flight);
         self.latency += sample.ended.saturating_sub(sample.began);
-        self.requests >= (2 * limit).max(SMALLEST_WINDOW)
+        self.requests >= size
     }
 }
 

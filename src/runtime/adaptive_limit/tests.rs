@@ -1,36 +1,53 @@
 //! The limit against simulated services: time is a number, nothing waits, every run is the same.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::*;
 
 /// A service with a latency, and a number of requests that it works on at once: more of them wait for each other.
-/// Above `refuses_above` in flight it refuses.
+/// Above `refuses_above` in flight it refuses, and above `per_second` answers within the last second.
 #[derive(Clone, Copy)]
 struct Service {
     latency: Duration,
     at_once: u32,
     refuses_above: u32,
+    per_second: usize,
 }
 
 impl Service {
     fn new(latency_ms: u64, at_once: u32) -> Service {
-        Service { latency: Duration::from_millis(latency_ms), at_once, refuses_above: u32::MAX }
+        let latency = Duration::from_millis(latency_ms);
+        Service { latency, at_once, refuses_above: u32::MAX, per_second: usize::MAX }
     }
 }
 
-/// Callers that always have a request waiting, up to `callers` of them.
+/// Callers that always want an answer, first come, first served. One that is refused pauses as the clients do.
 struct Simulation {
     limit: AdaptiveLimit,
     service: Service,
-    callers: u32,
     now: Duration,
     /// When each place at the service is free again.
     places: BinaryHeap<Reverse<Duration>>,
-    flying: BinaryHeap<Reverse<(Duration, Duration, u32, bool)>>,
+    /// When the answers of the last second began.
+    recent: VecDeque<Duration>,
+    /// Callers that wait for leave, as the refusals of their request so far.
+    ready: VecDeque<u32>,
+    /// Callers that pause until a time.
+    pausing: BinaryHeap<Reverse<(Duration, u32)>>,
+    flying: BinaryHeap<Reverse<Flight>>,
     answered: u64,
     noise: u64,
+}
+
+/// Ordered by its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    ended: Duration,
+    began: Duration,
+    in_flight: u32,
+    is_refused: bool,
+    refusals: u32,
 }
 
 impl Simulation {
@@ -38,9 +55,11 @@ impl Simulation {
         Simulation {
             limit: AdaptiveLimit::new(1, 256),
             service,
-            callers: u32::MAX,
             now: Duration::ZERO,
             places: BinaryHeap::new(),
+            recent: VecDeque::new(),
+            ready: VecDeque::from([0; 300]),
+            pausing: BinaryHeap::new(),
             flying: BinaryHeap::new(),
             answered: 0,
             noise: 1,
@@ -52,41 +71,78 @@ impl Simulation {
         let end = self.now + Duration::from_secs_f64(seconds);
         let before = self.answered;
         while self.now < end {
-            while (self.flying.len() as u32) < self.limit.limit().min(self.callers) {
-                self.send();
+            while (self.flying.len() as u32) < self.limit.limit()
+                && let Some(refusals) = self.ready.pop_front()
+            {
+                self.send(refusals);
             }
-            let Some(Reverse((ended, began, in_flight, refused))) = self.flying.pop() else { break };
-            self.now = ended;
-            let outcome = if refused { Outcome::Throttled } else { Outcome::Answered };
-            self.answered += u64::from(!refused);
-            self.limit.record(Sample { began, ended, in_flight, outcome });
+            let lands = self.flying.peek().map(|Reverse(flight)| flight.ended);
+            if let Some(&Reverse((until, refusals))) = self.pausing.peek()
+                && lands.is_none_or(|lands| until < lands)
+            {
+                self.pausing.pop();
+                self.now = until;
+                self.ready.push_back(refusals);
+                continue;
+            }
+            let Some(Reverse(flight)) = self.flying.pop() else { break };
+            self.land(flight);
         }
         (self.answered - before) as f64 / seconds
     }
 
-    fn send(&mut self) {
-        let in_flight = self.flying.len() as u32 + 1;
-        if in_flight > self.service.refuses_above {
-            let ended = self.now + Duration::from_millis(2);
-            return self.flying.push(Reverse((ended, self.now, in_flight, true)));
+    fn land(&mut self, flight: Flight) {
+        let Flight { ended, began, in_flight, is_refused, refusals } = flight;
+        self.now = ended;
+        let outcome = if is_refused { Outcome::Throttled } else { Outcome::Answered };
+        if is_refused {
+            let longest = Duration::from_millis(100).saturating_mul(1 << refusals.min(16));
+            let pause = longest.min(Duration::from_secs(5)).mul_f64(self.random());
+            self.pausing.push(Reverse((self.now + pause, refusals + 1)));
+        } else {
+            self.answered += 1;
+            self.ready.push_back(0);
+        }
+        self.limit.record(Sample { began, ended, in_flight, outcome });
+    }
+
+    fn send(&mut self, refusals: u32) {
+        let (began, in_flight) = (self.now, self.flying.len() as u32 + 1);
+        while self.recent.front().is_some_and(|earlier| began - *earlier > Duration::from_secs(1)) {
+            self.recent.pop_front();
+        }
+        let is_refused =
+            in_flight > self.service.refuses_above || self.recent.len() >= self.service.per_second;
+        let ended = if is_refused { began + Duration::from_millis(2) } else { self.answer() };
+        self.flying.push(Reverse(Flight { ended, began, in_flight, is_refused, refusals }));
+    }
+
+    /// When a request that is sent now is answered.
+    fn answer(&mut self) -> Duration {
+        if self.service.per_second < usize::MAX {
+            self.recent.push_back(self.now);
         }
         let all_taken = self.places.len() >= self.service.at_once as usize;
         let starts = match self.places.peek() {
-            Some(Reverse(free)) if *free <= self.now || all_taken => {
-                let Some(Reverse(free)) = self.places.pop() else { return };
+            Some(&Reverse(free)) if free <= self.now || all_taken => {
+                self.places.pop();
                 free.max(self.now)
             }
             _ => self.now,
         };
-        // A tenth of jitter, from a generator that is the same in every run.
-        self.noise =
-            self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let jitter = 0.95 + (self.noise >> 40) as f64 / f64::from(1 << 24) / 10.0;
-        let ended = starts + self.service.latency.mul_f64(jitter);
+        // A tenth of jitter.
+        let ended = starts + self.service.latency.mul_f64(0.95 + self.random() / 10.0);
         if self.places.len() < self.service.at_once as usize {
             self.places.push(Reverse(ended));
         }
-        self.flying.push(Reverse((ended, self.now, in_flight, false)));
+        ended
+    }
+
+    /// From 0 to 1, the same in every run.
+    fn random(&mut self) -> f64 {
+        self.noise =
+            self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.noise >> 40) as f64 / f64::from(1 << 24)
     }
 }
 
@@ -157,6 +213,28 @@ fn it_stays_below_what_was_refused_and_uses_nearly_all_of_it() {
 }
 
 #[test]
+fn a_service_that_counts_by_the_second_is_used_nearly_whole_and_soon_again_after_others_used_it() {
+    for latency_ms in [5, 20, 50, 100] {
+        for per_second in [50, 150, 1_000] {
+            let service = Service { per_second, ..Service::new(latency_ms, 100_000) };
+            let mut simulation = Simulation::new(service);
+            simulation.run(10.0);
+            let reached = simulation.run(60.0);
+            simulation.service.per_second = per_second / 10;
+            simulation.run(4.0);
+            simulation.service.per_second = per_second;
+            let again = simulation.run(20.0);
+            let best = per_second as f64;
+            let case =
+                format!("{latency_ms} ms, {best}/s: {reached:.0}/s, over 20 s after others {again:.0}/s");
+            println!("{case}");
+            assert!(reached > best * 0.8, "{case}");
+            assert!(again > best * 0.7, "{case}");
+        }
+    }
+}
+
+#[test]
 fn it_recovers_when_the_service_stops_refusing() {
     let mut simulation = Simulation::new(Service { refuses_above: 8, ..Service::new(20, 64) });
     simulation.run(20.0);
@@ -206,7 +284,7 @@ fn latency_that_doubles_while_throughput_falls_takes_thirty_percent_off() {
 #[test]
 fn callers_that_do_not_use_the_limit_do_not_move_it() {
     let mut simulation = Simulation::new(Service::new(20, 1_000));
-    simulation.callers = 3;
+    simulation.ready.truncate(3);
     simulation.run(10.0);
     assert_eq!(simulation.limit.limit(), START);
 }
