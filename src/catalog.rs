@@ -28,6 +28,7 @@ mod layout;
 mod lease;
 mod lease_keeper;
 mod manifest;
+mod restore_binding;
 mod restore_log;
 mod run;
 mod seal;
@@ -52,9 +53,8 @@ pub use lease_keeper::LeaseKeeper;
 pub use manifest::{
     Compacted, Consistency, FORMAT_VERSION, FileListReference, Manifest, RunKind, Source, TOOL, Totals,
 };
-pub use restore_log::{
-    CutBinding, DoneUnit, FinishedRestore, RestoreBinding, RestoreLog, RowCounts, StartedRestore, UnitId,
-};
+pub use restore_binding::{CutBinding, RestoreBinding};
+pub use restore_log::{DoneUnit, FinishedRestore, RestoreLog, RowCounts, StartedRestore, UnitId};
 pub use run::{RESUME_WINDOW, RunState, StartedRun, find_chains, find_runs, read_run, run_paths};
 pub use stream_span::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
 pub use tombstone::{hidden_runs, hide_run};

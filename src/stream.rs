@@ -8,6 +8,7 @@
 //!   table, a shard that vanished, a shard without its parents, too long an absence. An idle shard is none of these.
 
 mod fence;
+mod gap;
 mod lineage;
 mod reader;
 mod record_files;

@@ -184,7 +184,8 @@ impl AdaptiveLimit {
 
     fn refused(&mut self, sample: Sample) {
         let confirmed = match self.wall {
-            Some(wall) if sample.began < wall.cut || sample.ended < wall.cut + ECHO => return,
+            Some(wall) if sample.began < wall.cut => return,
+            Some(wall) if sample.ended < wall.cut + ECHO => return self.still_refused(sample.ended),
             // Refused at about the same limit again: so much is known now.
             Some(wall) if wall.is_about(self.limit) => wall.confirmed + 1,
             _ => 0,
@@ -193,6 +194,14 @@ impl AdaptiveLimit {
         self.phase = Phase::Recovery;
         self.streak = 0;
         self.set(self.limit / 2.0, sample.ended);
+    }
+
+    /// There is no room yet: what was answered meanwhile does not show any.
+    fn still_refused(&mut self, now: Duration) {
+        self.window = Window::default();
+        if let Phase::Try(before) = self.phase {
+            self.settle(before.limit, now);
+        }
     }
 
     fn end_window(&mut self, window: &Window, now: Duration) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::gap::gap;
 use crate::catalog::{ShardPlace, ShardProgress};
 use crate::tablestore::Shard;
 use crate::{Error, Kind, Result};
@@ -182,14 +183,6 @@ impl Default for Lineage {
     fn default() -> Lineage {
         Lineage::new()
     }
-}
-
-/// Records of a shard are or may be lost.
-pub(super) fn gap(shard_id: &str, reason: impl Into<String>) -> Error {
-    Error::new(Kind::Gap, "read every record")
-        .on(format!("of shard `{shard_id}`"))
-        .because(reason)
-        .hint("make a new base: `otsvault backup`; restores to moments before the gap stay exact")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Reads every shard of a Stream in the order of their lineage, and says how far it is.
 
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::fence::Fence;
-use super::lineage::{Lineage, gap};
+use super::gap::{another_stream, gap, stream_is_gone};
+use super::lineage::Lineage;
 use super::retention::RetentionAlarm;
 use super::scan::scan;
 use crate::catalog::{ShardPlace, ShardProgress, StreamIdentity, StreamSpan};
@@ -19,15 +22,13 @@ use crate::tablestore::{
     EncodedRecord, RecordPage, ShardPosition, ShardStart, StreamDescription, TableStore,
 };
 use crate::{Error, Kind, Result};
+use search::Search;
 
 /// Pages that are held at the same time, one per shard, where nobody says otherwise; each has at most 4 MB of records.
 const PAGES_IN_FLIGHT: usize = 8;
 
 /// Clocks of the service's machines, and ours, differ by less (what DataX's Stream reader allows, too).
 pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(300);
-
-/// How often a place is looked for again without a page in between.
-const MOST_SEARCHES: u32 = 3;
 
 /// How often shards are listed until two lists agree.
 const MOST_LISTS: u32 = 10;
@@ -93,15 +94,6 @@ pub struct StreamReader {
     alarm: RetentionAlarm,
     /// Shards whose place is looked for again: records up to the last one that was read are passed over.
     searching: BTreeMap<String, Search>,
-}
-
-/// Looking for a place again.
-#[derive(Debug, Clone, Copy, Default)]
-struct Search {
-    /// How often it was begun.
-    begun: u32,
-    /// The last record that was read came by.
-    seen_last: bool,
 }
 
 impl StreamReader {
@@ -381,53 +373,6 @@ impl StreamReader {
         Ok(count)
     }
 
-    /// The service says that the place in a shard is trimmed. If the last complete look at it is younger than the retention then no record
-    /// can be: the place itself aged, as those of idle shards do. Looks for it by time.
-    async fn search_again(&mut self, shard_id: &str, refusal: Error) -> Result<()> {
-        let Some(shard) = self.lineage.shard(shard_id).cloned() else { return Ok(()) };
-        let search = self.searching.entry(shard_id.to_owned()).or_default();
-        (search.begun, search.seen_last) = (search.begun + 1, false);
-        if search.begun > MOST_SEARCHES {
-            return Err(gap(shard_id, "its place is refused however often it is looked for").source(refusal));
-        }
-        self.check_deadline(&shard).map_err(|gap| gap.source(refusal))?;
-        let at = shard.caught_up_at.as_microsecond().saturating_sub(micros(CLOCK_MARGIN));
-        // Without a record that was read all of its records are wanted, and none of them need be as young as the last look.
-        let start = shard.last.map_or(ShardStart::Oldest, |last| ShardStart::At(last.timestamp_us.min(at)));
-        tracing::info!(shard = shard_id, "the place in an idle shard aged; it is looked for by time");
-        let iterator = self.iterator(shard_id, start).await?;
-        self.lineage.begin(shard_id, iterator);
-        Ok(())
-    }
-
-    /// A record that is young enough to be kept must come by when the place behind it is looked for.
-    fn check_found(&self, shard: &ShardProgress, seen_last: bool) -> Result<()> {
-        let Some(last) = shard.last.filter(|_| !seen_last) else { return Ok(()) };
-        let written = Timestamp::from_microsecond(last.timestamp_us).unwrap_or(Timestamp::MIN);
-        if age((self.clock)(), written) + CLOCK_MARGIN >= self.expiration {
-            return Ok(());
-        }
-        Err(gap(&shard.shard_id, "records were removed from it before the Stream's retention had passed"))
-    }
-
-    /// # Errors
-    /// [`Kind::Gap`] when records of the shard may have expired since the last complete look at it.
-    fn check_deadline(&self, shard: &ShardProgress) -> Result<()> {
-        let margin = CLOCK_MARGIN.min(self.expiration / 10);
-        let passed = age((self.clock)(), shard.caught_up_at);
-        if shard.place == ShardPlace::Closed || passed + margin < self.expiration {
-            return Ok(());
-        }
-        Err(gap(
-            &shard.shard_id,
-            format!(
-                "it was last read to its end at {:.0}, and the Stream keeps records for {} hours",
-                shard.caught_up_at,
-                self.expiration.as_secs() / 3600
-            ),
-        ))
-    }
-
     /// Lists the shards until two lists agree, and takes them in. Says which are new.
     async fn list(&mut self) -> Result<Vec<String>> {
         let mut before: Option<StreamDescription> = None;
@@ -465,23 +410,4 @@ pub(super) fn micros(duration: Duration) -> i64 {
 /// Zero for what another clock dates to the future.
 fn age(now: Timestamp, time: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(time)).unwrap_or_default()
-}
-
-fn another_stream(table: &str, known: &StreamIdentity, now: &StreamIdentity) -> Error {
-    let reason = match known.table_created_at == now.table_created_at {
-        true => "the Stream was disabled and enabled again",
-        false => "the table was deleted and created again",
-    };
-    Error::new(Kind::Gap, "read every record")
-        .on(format!("of table `{table}`"))
-        .because(reason)
-        .hint("make a new base: `otsvault backup`; restores to moments before the gap stay exact")
-}
-
-fn stream_is_gone(table: &str, error: Error) -> Error {
-    Error::new(Kind::Gap, "read every record")
-        .on(format!("of table `{table}`"))
-        .because("its Stream is gone")
-        .source(error)
-        .hint("enable the Stream and make a new base: `otsvault backup`")
 }

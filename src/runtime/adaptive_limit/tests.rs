@@ -198,6 +198,30 @@ fn a_refusal_halves_it_once_and_its_echoes_do_not() {
 }
 
 #[test]
+fn it_does_not_climb_back_while_some_are_still_refused() {
+    let mut limit = AdaptiveLimit::new(1, 64);
+    limit.limit = 8.0;
+    let mut now = Duration::from_secs(1);
+    let mut ends = |limit: &mut AdaptiveLimit, outcome| {
+        now += Duration::from_millis(10);
+        let in_flight = limit.limit();
+        limit.record(Sample { began: now - Duration::from_millis(1), ended: now, in_flight, outcome });
+        limit.limit()
+    };
+    assert_eq!(ends(&mut limit, Outcome::Throttled), 4);
+    for _ in 0..20 {
+        for _ in 0..3 {
+            assert_eq!(ends(&mut limit, Outcome::Answered), 4);
+        }
+        assert_eq!(ends(&mut limit, Outcome::Throttled), 4);
+    }
+    for _ in 0..3 {
+        ends(&mut limit, Outcome::Answered);
+    }
+    assert_eq!(ends(&mut limit, Outcome::Answered), 5);
+}
+
+#[test]
 fn it_stays_below_what_was_refused_and_uses_nearly_all_of_it() {
     for refuses_above in [4, 20, 100] {
         let service = Service { refuses_above, ..Service::new(20, 100_000) };
