@@ -8,8 +8,9 @@ use otsvault::tablestore::{BatchFiller, BatchTarget, Existence, RowChange, Write
 use otsvault::{Kind, proto};
 use prost::Message;
 
+use super::row_changes::{batch, changes, row_failed, row_ok};
 use super::scripted_server::{Reply, ScriptedServer};
-use super::{batch, changes, client, impatient_client, row_failed, row_ok};
+use super::{client, impatient_client};
 
 fn key_row(id: i64) -> Vec<u8> {
     encode_row(&Row { key: vec![("k", PrimaryKeyValue::Integer(id))], ..Row::default() })
