@@ -12,6 +12,10 @@ use crate::columnar::{ColumnPlan, Encoding, PlannedColumn, Role};
 use crate::error::{Context, Kind, Result};
 use crate::model::{PrimaryKeyType, ValueType};
 
+/// Who wrote a file, in the form that parquet-java takes apart: it trusts neither the statistics nor the DELTA_BYTE_ARRAY
+/// pages of a writer whose version it cannot read.
+pub(super) const CREATED_BY: &str = concat!("otsvault version ", env!("CARGO_PKG_VERSION"));
+
 /// What the user and the memory budget may change about the files.
 ///
 /// The rest is fixed here: zstd, no dictionary but where the plan says so, page statistics, the sort
@@ -97,7 +101,7 @@ impl WriterSettings {
     /// What all columns have in common.
     fn base(&self) -> Result<WriterPropertiesBuilder> {
         Ok(WriterProperties::builder()
-            .set_created_by(format!("otsvault {}", env!("CARGO_PKG_VERSION")))
+            .set_created_by(CREATED_BY.to_owned())
             .set_compression(self.compression()?)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_dictionary_enabled(false)

@@ -8,12 +8,13 @@ use parquet::file::properties::WriterProperties;
 
 use super::read_limits::ReadLimits;
 use super::reader::FileReader;
+use super::settings::CREATED_BY;
 use crate::error::{Context, Kind, Result};
 
 /// A file of one batch.
 pub fn encode_small_file(batch: &RecordBatch) -> Result<Bytes> {
     let properties = WriterProperties::builder()
-        .set_created_by(format!("otsvault {}", env!("CARGO_PKG_VERSION")))
+        .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     let mut bytes = Vec::new();
