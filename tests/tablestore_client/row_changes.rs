@@ -18,6 +18,20 @@ pub(super) fn batch(rows: Vec<proto::RowInBatchWriteRowResponse>) -> Reply {
     Reply::message(&proto::BatchWriteRowResponse { tables: vec![table] })
 }
 
+/// To four rows: one is refused for good, two are answered only when they are sent again, one of them twice.
+pub(super) fn some_fail() -> [Reply; 3] {
+    [
+        batch(vec![
+            row_ok(),
+            row_failed("OTSServerBusy"),
+            row_failed("OTSParameterInvalid"),
+            row_failed("OTSTimeout"),
+        ]),
+        batch(vec![row_failed("OTSServerBusy"), row_ok()]),
+        batch(vec![row_ok()]),
+    ]
+}
+
 pub(super) fn changes(count: i64) -> Vec<RowChange> {
     let change = |id| {
         let key = vec![("k", PrimaryKeyValue::Integer(id))];
@@ -28,16 +42,7 @@ pub(super) fn changes(count: i64) -> Vec<RowChange> {
 
 #[tokio::test]
 async fn a_batch_sends_again_only_the_rows_that_failed_and_may_be_repeated() {
-    let server = ScriptedServer::start([
-        batch(vec![
-            row_ok(),
-            row_failed("OTSServerBusy"),
-            row_failed("OTSParameterInvalid"),
-            row_failed("OTSTimeout"),
-        ]),
-        batch(vec![row_failed("OTSServerBusy"), row_ok()]),
-        batch(vec![row_ok()]),
-    ]);
+    let server = ScriptedServer::start(some_fail());
     let client = client(&server);
     let changes = changes(4);
     let written = client.write_rows("t1", &changes).await.unwrap();

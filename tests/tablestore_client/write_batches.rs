@@ -8,7 +8,7 @@ use otsvault::tablestore::{BatchFiller, BatchTarget, Existence, RowChange, Write
 use otsvault::{Kind, proto};
 use prost::Message;
 
-use super::row_changes::{batch, changes, row_failed, row_ok};
+use super::row_changes::{batch, changes, row_failed, row_ok, some_fail};
 use super::scripted_server::{Reply, ScriptedServer};
 use super::{client, impatient_client};
 
@@ -46,16 +46,7 @@ async fn a_batch_of_encoded_rows_is_the_request_of_the_same_changes() {
 
 #[tokio::test]
 async fn of_a_batch_only_the_rows_that_failed_and_may_be_repeated_are_sent_again() {
-    let server = ScriptedServer::start([
-        batch(vec![
-            row_ok(),
-            row_failed("OTSServerBusy"),
-            row_failed("OTSParameterInvalid"),
-            row_failed("OTSTimeout"),
-        ]),
-        batch(vec![row_failed("OTSServerBusy"), row_ok()]),
-        batch(vec![row_ok()]),
-    ]);
+    let server = ScriptedServer::start(some_fail());
     let batch = batch_for(BatchTarget::put("t1"), 4);
     let written = client(&server).write_batch(&batch).await.unwrap();
     assert_eq!((written.write_capacity_units, written.row_retries), (3, 3));
